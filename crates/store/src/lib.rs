@@ -1,0 +1,3 @@
+//! Keeps records. The only crate with SQL.
+
+pub mod sqlite;
