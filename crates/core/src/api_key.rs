@@ -148,6 +148,11 @@ impl Scopes {
             })
     }
 
+    /// Whether any route is named, or all of them are meant.
+    pub fn name_routes(&self) -> bool {
+        self.is_all() || self.0.iter().any(|s| matches!(s, Scope::Route { .. } | Scope::Routes))
+    }
+
     /// Whether the owner's own keys may be managed.
     pub fn allow_keys(&self) -> bool {
         self.is_all() || self.0.contains(&Scope::Keys)
@@ -160,7 +165,10 @@ impl Scopes {
 
     /// Whether the text of a scope stands in the list, for the criterion `scopes`.
     pub fn names(&self, text: &str) -> bool {
-        self.0.iter().any(|scope| scope.to_text() == text)
+        self.0.iter().any(|scope| match scope {
+            Scope::Custom(own) => **own == *text,
+            other => other.to_text() == text,
+        })
     }
 
     /// Whether every right of `other` is a right of these scopes too.

@@ -1,13 +1,20 @@
 //! Routes, and finding the one that a host and path belong to.
+//!
+//! The table is a hash on the host and, within a host, one on the prefix, so that the price
+//! of a look-up is the same for one route and for ten thousand. The order of the file plays
+//! no part: two routes that could claim one URL are a load error ([`overlap`]).
+
+pub mod overlap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::assertion::Preset;
+use crate::group::Group;
 use crate::host::{Host, HostPattern};
 use crate::path::{NormalPath, PathAllowances};
-use crate::pattern::PathPattern;
+use crate::pattern::{PathPattern, matches_glob};
 use crate::policy::{Access, Rule};
 
 /// Host + optional path prefix → app, with an access rule.
@@ -116,35 +123,138 @@ pub struct UpstreamTls {
 }
 
 /// All routes, found by host and path. Immutable.
+///
+/// An exact host beats a wildcard, and beats it wholly: a host that has routes of its own
+/// never falls back to a wildcard's, because a route written for "all the others" would
+/// then answer for paths that the host's own routes leave out.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
-    exact: HashMap<Host, Vec<Arc<Route>>>,
-    wildcard: HashMap<Host, Vec<Arc<Route>>>,
+    exact: HashMap<Host, HostRoutes>,
+    /// By the part behind `*.`.
+    wildcard: HashMap<Host, HostRoutes>,
+}
+
+/// The routes of one host.
+#[derive(Debug, Default)]
+struct HostRoutes {
+    /// The route of `/`.
+    root: Option<Arc<Route>>,
+    /// The routes of longer prefixes.
+    by_prefix: HashMap<Arc<str>, Arc<Route>>,
+    /// The lengths that these prefixes have, longest first.
+    lengths: Vec<usize>,
+    /// Ports that `host` names.
+    ports: Vec<u16>,
+}
+
+impl Route {
+    /// Whether the path lies within the route's prefix: the prefix itself, or below it at a
+    /// segment border.
+    pub fn covers(&self, path: &NormalPath) -> bool {
+        match path.as_str().strip_prefix(prefix_of(self)) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+
+    /// Whether the app is told of this group (`identity_headers.groups`).
+    pub fn tells_group(&self, group: &Group) -> bool {
+        self.told_groups.iter().any(|glob| matches_glob(glob, group.as_str()))
+    }
 }
 
 impl RouteTable {
     /// Builds the table. Routes of one host are ranked by the length of their prefix; an
-    /// exact host beats a wildcard.
+    /// exact host beats a wildcard. Of two routes with the same host and prefix the first
+    /// counts; configuration refuses such a pair before it comes here.
     pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        let _ = &routes;
-        todo!("core helper")
+        let mut exact: HashMap<Host, HostRoutes> = HashMap::new();
+        let mut wildcard: HashMap<Host, HostRoutes> = HashMap::new();
+        for route in &routes {
+            for pattern in &route.hosts {
+                let map = if pattern.wildcard { &mut wildcard } else { &mut exact };
+                map.entry(pattern.host.clone()).or_default().add(route, pattern.port);
+            }
+        }
+        Self { routes, exact, wildcard }
     }
 
-    /// The route with the longest prefix for an exact host, else for a wildcard.
+    /// The route with the longest prefix for an exact host, else for a wildcard. `None`
+    /// where the host has no route, or none of its prefixes holds the path.
+    ///
+    /// ```
+    /// # use vestibule_core::{host::Host, path::NormalPath, route::RouteTable};
+    /// let table = RouteTable::new(Vec::new());
+    /// let path = NormalPath::parse("/").unwrap().0;
+    /// assert!(table.find(&Host::parse("unknown.example").unwrap(), &path).is_none());
+    /// ```
     pub fn find(&self, host: &Host, path: &NormalPath) -> Option<&Arc<Route>> {
-        let _ = (host, path);
-        todo!("core helper")
+        self.host_routes(host)?.find(path.as_str())
     }
 
-    /// Any route of the host, for reserved paths: the one for `/`-most prefix.
+    /// Any route of the host, for reserved paths: the one with the shortest prefix.
     pub fn find_host(&self, host: &Host) -> Option<&Arc<Route>> {
-        let _ = host;
-        todo!("core helper")
+        self.host_routes(host)?.shortest()
+    }
+
+    /// Whether the routes of the host name this port in their `host`, so that a sign-in may
+    /// lead back to it.
+    pub fn names_port(&self, host: &Host, port: u16) -> bool {
+        self.host_routes(host).is_some_and(|routes| routes.ports.contains(&port))
     }
 
     /// All routes in the order of the file.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
+
+    fn host_routes(&self, host: &Host) -> Option<&HostRoutes> {
+        self.exact.get(host).or_else(|| self.wildcard.get(host.parent()?))
+    }
 }
+
+impl HostRoutes {
+    fn add(&mut self, route: &Arc<Route>, port: Option<u16>) {
+        self.ports.extend(port);
+        let prefix = prefix_of(route);
+        if prefix.is_empty() {
+            self.root.get_or_insert_with(|| route.clone());
+            return;
+        }
+        self.by_prefix.entry(Arc::from(prefix)).or_insert_with(|| route.clone());
+        if let Err(at) = self.lengths.binary_search_by(|length| prefix.len().cmp(length)) {
+            self.lengths.insert(at, prefix.len());
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        for &length in &self.lengths {
+            let Some((prefix, rest)) = path.split_at_checked(length) else { continue };
+            if !rest.is_empty() && !rest.starts_with('/') {
+                continue;
+            }
+            if let Some(route) = self.by_prefix.get(prefix) {
+                return Some(route);
+            }
+        }
+        self.root.as_ref()
+    }
+
+    fn shortest(&self) -> Option<&Arc<Route>> {
+        self.root.as_ref().or_else(|| {
+            self.by_prefix
+                .iter()
+                .min_by_key(|(prefix, _)| (prefix.len(), *prefix))
+                .map(|(_, route)| route)
+        })
+    }
+}
+
+/// The prefix without a final `/`: empty for the root.
+fn prefix_of(route: &Route) -> &str {
+    route.path.strip_suffix('/').unwrap_or(&route.path)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
