@@ -1,31 +1,522 @@
 //! The embedded default: one SQLite file (WAL, synchronous FULL), one writer, several readers.
+//!
+//! Every write goes through one connection, so two writers of this process never meet a busy
+//! file and `PRAGMA data_version` on it tells exactly what others changed. A new file is
+//! built aside and linked into place: an empty or half-made file at the path is therefore
+//! always damage and never a first start.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
+
+use vestibule_authn::ports::{
+    AccountChange, ApiKeyChange, ApiKeyRecord, AuditEvent, AuditRecord, CreateCondition, Digest,
+    NewAccount, OneTimeKind, RefreshOutcome, SessionFound, SessionProof, SessionRecord,
+    SigningKeyRecord, Store, StoreError, StoreHealth, StoreResult,
+};
+use vestibule_core::account::Account;
+use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::settings::secrets::StoreKey;
+use vestibule_core::time::UnixMillis;
+
+use crate::files;
+use crate::seal::Sealer;
+
+mod accounts;
+mod api_keys;
+mod audit;
+pub(crate) mod inspect;
+mod migrations;
+mod one_time;
+pub(crate) mod open_error;
+mod refresh_tokens;
+mod rows;
+mod sessions;
+mod signing_keys;
+mod upkeep;
+
+pub use open_error::OpenError;
+pub use upkeep::{MigrationState, Soundness, check, migrate, status};
+
+/// How many connections read at the same time.
+const READERS: u32 = 4;
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a change by another process is looked for.
+const POLL: Duration = Duration::from_millis(100);
 
 /// An open SQLite store.
-pub struct SqliteStore {}
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    sealer: Sealer,
+    watch: tokio::sync::Mutex<Watch>,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
+}
 
-/// Why a store cannot be opened; the text tells the operator what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// With the reason and the fix.
-    #[error("{0}")]
-    Refused(String),
+/// What `PRAGMA data_version` said last, and when to ask again.
+struct Watch {
+    version: i64,
+    next: tokio::time::Instant,
 }
 
 impl SqliteStore {
     /// Opens (or makes) the file, checks its mode, applies migrations. `keys`: the first
     /// seals, the others still open.
+    ///
+    /// Fails, without having written anything, where the file is damaged, another program's,
+    /// of a newer schema or sealed with other keys; see [`OpenError`].
     pub async fn open(path: &Path, keys: &[StoreKey]) -> Result<Self, OpenError> {
-        let _ = (path, keys);
-        todo!("store helper")
+        let sealer = Sealer::new(keys).map_err(|error| OpenError::Refused(error.to_string()))?;
+        if keys.is_empty() {
+            return Err(OpenError::Refused(
+                "no store key is given: set `secrets.store_key`".to_owned(),
+            ));
+        }
+        files::prepare_dir(files::parent(path))?;
+        for suffix in ["", "-wal", "-shm"] {
+            files::tighten_file(&files::with_suffix(path, suffix))?;
+        }
+        if let inspect::Found::Missing = inspect::examine(path, Some(&sealer)).await? {
+            build(path, &sealer).await?;
+        }
+        let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options(path).journal_mode(SqliteJournalMode::Wal))
+            .await
+            .map_err(sqlite)?;
+        let mut connection = writer.acquire().await.map_err(sqlite)?;
+        bring_up(&mut connection, path, &sealer).await?;
+        let version = data_version(&mut connection).await.map_err(sqlite)?;
+        drop(connection);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_lazy_with(options(path).read_only(true));
+        for suffix in ["", "-wal", "-shm"] {
+            files::tighten_file(&files::with_suffix(path, suffix))?;
+        }
+        let meta = std::fs::metadata(path).map_err(|error| OpenError::io(path, &error))?;
+        let watch = Watch { version, next: tokio::time::Instant::now() + POLL };
+        Ok(Self {
+            path: path.to_owned(),
+            writer,
+            readers,
+            sealer,
+            watch: tokio::sync::Mutex::new(watch),
+            file: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Resolves each time another process has changed the file (polled every 100 ms on the
     /// writer's connection, `PRAGMA data_version`).
+    ///
+    /// Cancel-safe: a change that nobody was told of is told at the next call. A file that
+    /// cannot be asked is asked again; who reads it meets the error itself.
     pub async fn changed_outside(&self) {
-        todo!("store helper")
+        let mut watch = self.watch.lock().await;
+        loop {
+            tokio::time::sleep_until(watch.next).await;
+            watch.next = tokio::time::Instant::now() + POLL;
+            let version = async { data_version(&mut *self.writer.acquire().await?).await };
+            match version.await {
+                Ok(version) if version != watch.version => {
+                    watch.version = version;
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "store.watch_failed"),
+            }
+        }
     }
+
+    /// Closes every connection; the write-ahead log is folded into the file. Calls that come
+    /// after it fail with [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A write transaction: takes the file's write lock at once.
+    async fn begin(&self) -> StoreResult<Transaction<'static, Sqlite>> {
+        self.writer()?.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)
+    }
+
+    fn writer(&self) -> StoreResult<&SqlitePool> {
+        self.still_there().map(|()| &self.writer)
+    }
+
+    fn readers(&self) -> StoreResult<&SqlitePool> {
+        self.still_there().map(|()| &self.readers)
+    }
+
+    /// Open files outlive their names: after the file was removed or replaced SQLite would go
+    /// on in one that nobody finds again, and acknowledged writes would be lost.
+    fn still_there(&self) -> StoreResult<()> {
+        let same =
+            std::fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.file);
+        if same {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let text =
+            format!("{path} was removed or replaced while it was open; put it back or restart");
+        Err(StoreError::Unavailable(text.into()))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn account(&self, id: AccountId) -> StoreResult<Option<Account>> {
+        accounts::account(self, id).await
+    }
+
+    async fn account_by_email(&self, email: &str) -> StoreResult<Option<Account>> {
+        accounts::account_by_email(self, email).await
+    }
+
+    async fn account_by_username(&self, username: &str) -> StoreResult<Option<Account>> {
+        accounts::account_by_username(self, username).await
+    }
+
+    async fn accounts(&self, after: Option<AccountId>, limit: u32) -> StoreResult<Vec<Account>> {
+        accounts::accounts(self, after, limit).await
+    }
+
+    async fn count_accounts(&self) -> StoreResult<u64> {
+        accounts::count_accounts(self).await
+    }
+
+    async fn create_account(&self, new: NewAccount, when: CreateCondition) -> StoreResult<Account> {
+        accounts::create_account(self, new, when).await
+    }
+
+    async fn change_account(&self, id: AccountId, change: AccountChange) -> StoreResult<Account> {
+        accounts::change_account(self, id, change).await
+    }
+
+    async fn delete_account(&self, id: AccountId) -> StoreResult<()> {
+        accounts::delete_account(self, id).await
+    }
+
+    async fn password_hash(&self, id: AccountId) -> StoreResult<Option<String>> {
+        accounts::password_hash(self, id).await
+    }
+
+    async fn create_session(
+        &self,
+        session: SessionRecord,
+        token: Option<Digest>,
+    ) -> StoreResult<()> {
+        sessions::create_session(self, session, token).await
+    }
+
+    async fn session_by_token(&self, token: &Digest) -> StoreResult<Option<SessionFound>> {
+        sessions::session_by_token(self, token).await
+    }
+
+    async fn session(&self, id: SessionId) -> StoreResult<Option<SessionFound>> {
+        sessions::session(self, id).await
+    }
+
+    async fn sessions(&self, account: Option<AccountId>) -> StoreResult<Vec<SessionRecord>> {
+        sessions::sessions(self, account).await
+    }
+
+    async fn rotate_session(
+        &self,
+        id: SessionId,
+        token: Digest,
+        proof: Option<SessionProof>,
+    ) -> StoreResult<()> {
+        sessions::rotate_session(self, id, token, proof).await
+    }
+
+    async fn mark_sessions_for_rotation(&self, account: AccountId) -> StoreResult<()> {
+        sessions::mark_sessions_for_rotation(self, account).await
+    }
+
+    async fn add_host_token(
+        &self,
+        session: SessionId,
+        host: &str,
+        token: Digest,
+        now: UnixMillis,
+    ) -> StoreResult<()> {
+        sessions::add_host_token(self, session, host, token, now).await
+    }
+
+    async fn delete_session(&self, id: SessionId) -> StoreResult<bool> {
+        sessions::delete_session(self, id).await
+    }
+
+    async fn delete_sessions(
+        &self,
+        account: AccountId,
+        except: Option<SessionId>,
+    ) -> StoreResult<Vec<SessionId>> {
+        sessions::delete_sessions(self, account, except).await
+    }
+
+    async fn delete_all_sessions(&self) -> StoreResult<u64> {
+        sessions::delete_all_sessions(self).await
+    }
+
+    async fn touch_sessions(&self, seen: &[(SessionId, UnixMillis)]) -> StoreResult<()> {
+        sessions::touch_sessions(self, seen).await
+    }
+
+    async fn count_sessions(&self, now: UnixMillis) -> StoreResult<u64> {
+        sessions::count_sessions(self, now).await
+    }
+
+    async fn add_refresh_token(
+        &self,
+        session: SessionId,
+        token: Digest,
+        now: UnixMillis,
+        expires_at: UnixMillis,
+    ) -> StoreResult<()> {
+        refresh_tokens::add_refresh_token(self, session, token, now, expires_at).await
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        token: &Digest,
+        next: Digest,
+        now: UnixMillis,
+        next_expires_at: UnixMillis,
+    ) -> StoreResult<RefreshOutcome> {
+        refresh_tokens::rotate_refresh_token(self, token, next, now, next_expires_at).await
+    }
+
+    async fn create_api_key(&self, key: ApiKeyRecord, hash: Digest) -> StoreResult<()> {
+        api_keys::create_api_key(self, key, hash).await
+    }
+
+    async fn api_key_by_hash(&self, hash: &Digest) -> StoreResult<Option<(ApiKeyRecord, Account)>> {
+        api_keys::api_key_by_hash(self, hash).await
+    }
+
+    async fn api_key(&self, id: KeyId) -> StoreResult<Option<ApiKeyRecord>> {
+        api_keys::api_key(self, id).await
+    }
+
+    async fn api_keys(&self, owner: Option<AccountId>) -> StoreResult<Vec<ApiKeyRecord>> {
+        api_keys::api_keys(self, owner).await
+    }
+
+    async fn change_api_key(&self, id: KeyId, change: ApiKeyChange) -> StoreResult<ApiKeyRecord> {
+        api_keys::change_api_key(self, id, change).await
+    }
+
+    async fn delete_api_key(&self, id: KeyId) -> StoreResult<bool> {
+        api_keys::delete_api_key(self, id).await
+    }
+
+    async fn api_key_prefixes(&self) -> StoreResult<Vec<String>> {
+        api_keys::api_key_prefixes(self).await
+    }
+
+    async fn touch_api_keys(&self, used: &[(KeyId, UnixMillis)]) -> StoreResult<()> {
+        api_keys::touch_api_keys(self, used).await
+    }
+
+    async fn put_one_time(
+        &self,
+        kind: OneTimeKind,
+        key: Digest,
+        value: Vec<u8>,
+        expires_at: UnixMillis,
+    ) -> StoreResult<()> {
+        one_time::put_one_time(self, kind, key, value, expires_at).await
+    }
+
+    async fn take_one_time(
+        &self,
+        kind: OneTimeKind,
+        key: &Digest,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Vec<u8>>> {
+        one_time::take_one_time(self, kind, key, now).await
+    }
+
+    async fn add_known_device(
+        &self,
+        account: AccountId,
+        device: Digest,
+        now: UnixMillis,
+    ) -> StoreResult<()> {
+        one_time::add_known_device(self, account, device, now).await
+    }
+
+    async fn is_known_device(&self, account: AccountId, device: &Digest) -> StoreResult<bool> {
+        one_time::is_known_device(self, account, device).await
+    }
+
+    async fn signing_keys(&self, purpose: &str) -> StoreResult<Vec<SigningKeyRecord>> {
+        signing_keys::signing_keys(self, purpose).await
+    }
+
+    async fn add_signing_key(
+        &self,
+        key: SigningKeyRecord,
+        not_after: Option<UnixMillis>,
+    ) -> StoreResult<Vec<SigningKeyRecord>> {
+        signing_keys::add_signing_key(self, key, not_after).await
+    }
+
+    async fn note(&self, name: &str) -> StoreResult<Option<String>> {
+        upkeep::note(self, name).await
+    }
+
+    async fn set_note(&self, name: &str, value: &str) -> StoreResult<()> {
+        upkeep::set_note(self, name, value).await
+    }
+
+    async fn append_audit(&self, events: &[AuditEvent]) -> StoreResult<()> {
+        audit::append_audit(self, events).await
+    }
+
+    async fn audit(&self, before: Option<i64>, limit: u32) -> StoreResult<Vec<AuditRecord>> {
+        audit::list(self, before, limit).await
+    }
+
+    async fn purge(&self, now: UnixMillis, idle_timeout: Duration) -> StoreResult<()> {
+        upkeep::purge(self, now, idle_timeout).await
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        upkeep::ping(self).await
+    }
+
+    async fn health(&self) -> StoreResult<StoreHealth> {
+        upkeep::health(self).await
+    }
+}
+
+/// Maps an error whose cause is not the caller's doing.
+fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(Arc::from(error.to_string()))
+}
+
+/// Maps an error of a change: a taken unique value, a missing owner, or the store itself.
+fn change_error(error: sqlx::Error) -> StoreError {
+    let Some(database) = error.as_database_error() else { return unavailable(error) };
+    if database.is_foreign_key_violation() {
+        return StoreError::NotFound;
+    }
+    if !database.is_unique_violation() {
+        return unavailable(error);
+    }
+    let message = database.message();
+    let taken = [
+        ("accounts.email", "e-mail"),
+        ("accounts.username", "user name"),
+        ("accounts.id", "account id"),
+        ("sessions.id", "session id"),
+        ("session_tokens.hash", "token"),
+        ("refresh_tokens.hash", "token"),
+        ("api_keys.id", "key id"),
+        ("api_keys.hash", "key"),
+        ("one_time.", "one-time value"),
+        ("signing_keys.kid", "kid"),
+    ];
+    let named = taken.iter().find(|(column, _)| message.contains(column));
+    StoreError::Conflict(named.map_or("value", |(_, name)| name))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .synchronous(SqliteSynchronous::Full)
+        .disable_statement_logging()
+}
+
+async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await
+}
+
+/// Makes a new store aside and links it to its place. Another process that was faster wins.
+async fn build(path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
+    let aside = files::aside(path, "new");
+    let built = async {
+        let io = |error: std::io::Error| OpenError::io(path, &error);
+        let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
+        let file = files::create_private(&aside).map_err(io)?;
+        let mut connection = SqliteConnectOptions::new()
+            .filename(&aside)
+            .synchronous(SqliteSynchronous::Off)
+            .journal_mode(SqliteJournalMode::Memory)
+            .connect()
+            .await
+            .map_err(sqlite)?;
+        bring_up(&mut connection, path, sealer).await?;
+        connection.close().await.map_err(sqlite)?;
+        file.sync_all().map_err(io)?;
+        match std::fs::hard_link(&aside, path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(error)),
+            _ => files::sync_parent(path).map_err(io),
+        }
+    };
+    let outcome = built.await;
+    let _ = std::fs::remove_file(&aside);
+    outcome
+}
+
+/// Applies what is missing of the schema and plants the value that tells a wrong key.
+async fn bring_up(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    sealer: &Sealer,
+) -> Result<(), OpenError> {
+    let migrate = |error: sqlx::migrate::MigrateError| {
+        OpenError::Refused(format!(
+            "{}: the schema could not be brought up to date: {error}. Nothing is lost; put a backup back with `vestibule db restore <FILE>` if it does not pass.",
+            path.display()
+        ))
+    };
+    let migrator = migrations::migrator().await.map_err(migrate)?;
+    let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
+    // One transaction for all, so that two processes never apply the same one.
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(sqlite)?;
+    migrator.run_direct(None, &mut *tx, false).await.map_err(migrate)?;
+    let check = sealer
+        .seal("vestibule_meta", inspect::KEY_CHECK, b"store_key")
+        .map_err(|error| OpenError::Refused(error.to_string()))?;
+    sqlx::query(
+        "INSERT INTO vestibule_meta (name, value)
+         SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM vestibule_meta WHERE name = ?1)",
+    )
+    .bind(inspect::KEY_CHECK)
+    .bind(check)
+    .execute(&mut *tx)
+    .await
+    .map_err(sqlite)?;
+    tx.commit().await.map_err(sqlite)
 }

@@ -1,0 +1,1 @@
+//! Copies of the store: making, keeping and restoring them.
