@@ -1,0 +1,23 @@
+//! The real binary between a client and an upstream that both live in the test: no program besides
+//! is needed, so this suite always runs. One module a subject.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails loudly, at the line that is wrong"
+)]
+
+mod credentials;
+mod doors;
+mod lifecycle;
+
+use vestibule_testkit::{Gateway, GatewayBuilder};
+
+/// A gateway of the binary that was just built.
+pub(crate) fn gateway() -> GatewayBuilder {
+    Gateway::builder(env!("CARGO_BIN_EXE_vestibule"))
+}
