@@ -3,6 +3,12 @@
 //! Matching and finding are held against references that are written to be read, not to
 //! be fast; the alphabets are small and nasty so that collisions happen.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where its own input is wrong"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
