@@ -87,12 +87,7 @@ pub(crate) fn prepare_dir(dir: &Path) -> Result<(), OpenError> {
         }
         Ok(meta) => tighten_dir(dir, &meta),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
-                .map_err(|error| not_writable(dir, &error.to_string()))?;
+            make_dirs(dir).map_err(|error| not_writable(dir, &error.to_string()))?;
         }
         Err(error) => return Err(not_writable(dir, &error.to_string())),
     }
@@ -135,6 +130,20 @@ pub(crate) fn not_writable(dir: &Path, reason: &str) -> OpenError {
         reason: reason.to_owned(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+/// Makes the directory and its missing parents, each 0700 before the next is made in it, so
+/// that a strict umask does not lock us out of our own.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    let above = parent(dir);
+    if above != dir && !above.exists() {
+        make_dirs(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -84,11 +84,13 @@ impl SqliteStore {
                 "no store key is given: set `secrets.store_key`".to_owned(),
             ));
         }
+        // Looked at first: another program's file keeps its mode too.
+        let found = inspect::examine(path, Some(&sealer)).await?;
         files::prepare_dir(files::parent(path))?;
         for suffix in ["", "-wal", "-shm"] {
             files::tighten_file(&files::with_suffix(path, suffix))?;
         }
-        if let inspect::Found::Missing = inspect::examine(path, Some(&sealer)).await? {
+        if let inspect::Found::Missing = found {
             build(path, &sealer).await?;
         }
         let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
