@@ -1,17 +1,44 @@
 //! Turns files, environment and secret files into [`vestibule_core::settings::Settings`], or into a
 //! report that tells the operator what to type. The only crate that reads the environment.
+//!
+//! Three stages: what is said (files and variables as trees whose values know their place, each held
+//! against the registry of keys), what holds (the layers over one another), what it means (settings, and
+//! every contradiction). All problems of one run are reported together.
 
-use std::collections::BTreeMap;
+#![warn(missing_docs)]
+
+mod diagnostic;
+mod effective;
+mod env;
+mod expand;
+mod form;
+mod keys;
+mod profile;
+mod raw;
+mod redact;
+mod reference;
+mod render;
+mod resolve;
+mod schema;
+mod source;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use vestibule_core::settings::Settings;
+
+pub use crate::diagnostic::{Diagnostic, Span};
+
+use crate::diagnostic::Problems;
+use crate::tree::{Origin, Table};
 
 /// The process environment, taken once at the start.
 pub type Environment = BTreeMap<String, String>;
 
 /// The environment of this process. Variables that are no UTF-8 are left out.
 pub fn environment() -> Environment {
-    todo!("config helper")
+    env::of_process()
 }
 
 /// A loaded configuration.
@@ -36,54 +63,125 @@ pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// One problem.
-#[derive(Clone, Debug)]
-pub struct Diagnostic {
-    /// Stable kebab-case code, e.g. `unknown-key`.
-    pub code: &'static str,
-    /// Whether it stops the start.
-    pub is_error: bool,
-    /// One sentence.
-    pub message: String,
-    /// Where, for problems of a file.
-    pub span: Option<Span>,
-    /// What to type next.
-    pub help: Option<String>,
-}
-
-/// A place in a file.
-#[derive(Clone, Debug)]
-pub struct Span {
-    /// The file as given.
-    pub file: PathBuf,
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// Length in characters of what is underlined.
-    pub length: usize,
-    /// The whole line.
-    pub text: String,
-}
-
 /// Loads a file (or, with `None`, the environment alone).
+///
+/// # Errors
+///
+/// With everything that is wrong, where anything is: nothing of such a configuration may be used.
+///
+/// ```
+/// let report = vestibule_config::load(None, &Default::default()).unwrap_err();
+/// assert!(vestibule_config::render(&report.diagnostics).contains("vestibule init"));
+/// ```
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Report> {
-    let _ = (file, environment);
-    todo!("config helper")
+    let environment = env::without_ignored(environment);
+    let mut problems = Problems::default();
+    if file.is_none() && !env::says_anything(&environment) {
+        problems.add(
+            Diagnostic::error("no-configuration", "there is no configuration file and no variable of ours is set")
+                .help("make a file with `vestibule init`, name one with `-c FILE`, or try `vestibule protect http://127.0.0.1:3000`"),
+        );
+        return Err(Report { diagnostics: problems.into_sorted() });
+    }
+    let mut read = source::Read::default();
+    let mut broken = BTreeSet::new();
+    let mut root = match file {
+        Some(path) => file_tree(path, &environment, &mut read, &mut problems, &mut broken),
+        None => Table::default(),
+    };
+    let secrets_of_files = redact::literals(&root);
+    if read.is_partial {
+        // Half a file says half the truth: what it means is not judged.
+        return Err(Report {
+            diagnostics: redact::clean(problems.into_sorted(), &secrets_of_files),
+        });
+    }
+    let layered = lay(&mut root, &environment, &mut read.files, &mut problems, &mut broken);
+    let mut context = resolve::Context {
+        problems: &mut problems,
+        broken: &broken,
+        files: &mut read.files,
+        profile: layered.profile.as_str(),
+        environment_origin: layered.origin,
+        providers: layered.providers,
+    };
+    let settings = resolve::resolve(&mut root, &mut context);
+    let has_errors = problems.has_errors();
+    let diagnostics = redact::clean(problems.into_sorted(), &secrets_of_files);
+    if has_errors {
+        return Err(Report { diagnostics });
+    }
+    Ok(Loaded {
+        settings,
+        warnings: diagnostics,
+        files: read.files.into_iter().collect(),
+        include_dirs: read.include_dirs.into_iter().collect(),
+        effective: effective::of(&root),
+    })
+}
+
+fn file_tree(
+    path: &Path,
+    environment: &Environment,
+    read: &mut source::Read,
+    problems: &mut Problems,
+    broken: &mut BTreeSet<String>,
+) -> Table {
+    let mut root = source::load(path, read, problems);
+    expand::Expander { environment, files: &mut read.files, problems, broken }.table(&mut root, "");
+    raw::Checker { problems, broken }.table(&mut root, keys::ROOT, "", false, &Origin::Default);
+    root
+}
+
+struct Layered {
+    profile: String,
+    origin: Option<tree::Node>,
+    providers: Vec<env::providers::EnvironmentProvider>,
+}
+
+/// Lays profile, file, documented variables and `VESTIBULE_*` over one another.
+fn lay(
+    root: &mut Table,
+    environment: &Environment,
+    files: &mut BTreeSet<PathBuf>,
+    problems: &mut Problems,
+    broken: &mut BTreeSet<String>,
+) -> Layered {
+    let mut variables = env::Variables { environment, files };
+    let profile = env::profile(environment, root);
+    let around = env::Around { profile: &profile, file: root };
+    let documented = env::documented(&mut variables, &around, problems, broken);
+    let mut merged = profile::layer(&profile);
+    merged.lay_over(std::mem::take(root));
+    merged.lay_over(documented);
+    env::overlay::apply(&mut merged, &mut variables, problems, broken);
+    let origin = env::portal_origin(&mut variables, &profile, problems);
+    let providers = env::providers::gather(&mut variables, problems);
+    *root = merged;
+    Layered { profile, origin, providers }
 }
 
 /// A report as text in the style of rustc (no colour).
 pub fn render(diagnostics: &[Diagnostic]) -> String {
-    let _ = diagnostics;
-    todo!("config helper")
+    render::text(diagnostics, None)
+}
+
+/// The same for a reload that was refused: every error says that nothing changed.
+pub fn render_refused_reload(diagnostics: &[Diagnostic]) -> String {
+    render::text(diagnostics, Some("the running configuration is unchanged"))
 }
 
 /// The JSON Schema of the route file.
 pub fn json_schema() -> serde_json::Value {
-    todo!("config helper")
+    schema::json()
 }
 
 /// The commented starter file of `vestibule init`.
 pub fn starter_file() -> String {
-    todo!("config helper")
+    reference::starter()
+}
+
+/// Every key with its meaning and default, as a commented file: `config/reference.toml`.
+pub fn reference_file() -> String {
+    reference::all()
 }

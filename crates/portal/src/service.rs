@@ -1,4 +1,0 @@
-//! Use cases that pages and API share; no HTTP in here.
-
-pub(crate) mod launcher;
-pub(crate) mod sign_in;
