@@ -10,10 +10,6 @@
     reason = "a test fails loudly, at the line that is wrong"
 )]
 
-use vestibule_testkit::{Gateway, GatewayBuilder};
-
-/// A gateway of the binary that was just built.
-#[expect(dead_code, reason = "the modules come with the portal's pages")]
-pub(crate) fn gateway() -> GatewayBuilder {
-    Gateway::builder(env!("CARGO_BIN_EXE_vestibule"))
-}
+mod pages;
+mod sign_in;
+mod stage;

@@ -11,10 +11,24 @@
     reason = "a test fails loudly, at the line that is wrong"
 )]
 
-use vestibule_testkit::{Gateway, GatewayBuilder};
+mod identity;
+mod requests;
+mod stage;
+mod verdicts;
 
-/// A gateway of the binary that was just built.
-#[expect(dead_code, reason = "the modules come with the snippets")]
-pub(crate) fn gateway() -> GatewayBuilder {
-    Gateway::builder(env!("CARGO_BIN_EXE_vestibule"))
+/// Runs each function of the calling module once per front proxy, as `caddy::name`, `nginx::name`,
+/// `traefik::name`.
+macro_rules! with_every_proxy {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
+        mod caddy {
+            $(#[test] $(#[$meta])* fn $name() { crate::stage::run(crate::stage::Kind::Caddy, super::$name); })+
+        }
+        mod nginx {
+            $(#[test] $(#[$meta])* fn $name() { crate::stage::run(crate::stage::Kind::Nginx, super::$name); })+
+        }
+        mod traefik {
+            $(#[test] $(#[$meta])* fn $name() { crate::stage::run(crate::stage::Kind::Traefik, super::$name); })+
+        }
+    };
 }
+pub(crate) use with_every_proxy;

@@ -4,14 +4,28 @@
 //! [`crate::Authn::authenticate_cached`] answers from the cache or from cryptography alone, and is
 //! synchronous; only where it answers `None` is [`crate::Authn::authenticate`] awaited.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+
+use vestibule_core::api_key::RateLimit;
+use vestibule_core::credential::CredentialKind;
 use vestibule_core::identity::Identity;
 use vestibule_core::time::UnixMillis;
 use vestibule_core::verdict::Reason;
 
-use crate::Authn;
+use crate::identity_cache::{CacheKey, Entry, Flight, Form, Life, Subject};
+use crate::keyring::{self, sha256};
+use crate::ports::{AuditEvent, Digest, SessionFound, SessionKind, StoreError, StoreResult};
+use crate::rate_limit::{self, network};
+use crate::start::Active;
+use crate::{Authn, api_key, cookie, jwt};
 
 /// The header fields that may hold a credential, as received.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +48,7 @@ pub enum Audience<'a> {
 }
 
 /// What a request shows, classified by form alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Presented {
     /// A string of ours by form: an API key.
     ApiKey(String),
@@ -46,6 +60,18 @@ pub enum Presented {
     Token(String),
     /// A session cookie whose tag holds: the token's digest.
     Session(crate::ports::Digest),
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey(_) => "ApiKey",
+            Self::Bad => "Bad",
+            Self::Nothing => "Nothing",
+            Self::Session(_) => "Session",
+            Self::Token(_) => "Token",
+        })
+    }
 }
 
 /// What [`crate::Authn::read`] found.
@@ -78,12 +104,38 @@ pub enum Outcome {
     Unavailable,
 }
 
+/// Failing look-ups of one client, which cost the store something: more are not made.
+const BAD_CREDENTIALS: RateLimit = RateLimit { requests: 100, window: Duration::from_secs(5) };
+/// Audit lines about refused keys from one client.
+const FAILURE_LINES: RateLimit = RateLimit { requests: 10, window: Duration::from_secs(60) };
+/// Uses of a session or key are noted for the store at most this often.
+const NOTE_EVERY_MILLIS: i64 = 5000;
+
 impl Authn {
     /// Classifies what a request shows. `takes_basic`: the route's rules name `basic`.
     /// No look-up is made; a cookie whose tag does not hold is nothing.
     pub fn read(&self, headers: &CredentialHeaders<'_>, takes_basic: bool) -> Reading {
-        let _ = (headers, takes_basic);
-        todo!("authn helper")
+        let active = self.active.load();
+        let api_key = headers.x_api_key.and_then(|value| self.read_key(&active, trim(value)));
+        let authorization =
+            headers.authorization.and_then(|v| self.read_authorization(&active, v, takes_basic));
+        let (session, has_own_cookies) = read_cookies(&active, headers.cookies);
+        let mut reading = Reading {
+            presented: Presented::Nothing,
+            authorization_is_ours: authorization.is_some(),
+            api_key_is_ours: api_key.is_some(),
+            has_own_cookies,
+            basic: false,
+        };
+        if let Some(presented) = api_key {
+            reading.presented = presented;
+        } else if let Some((presented, basic)) = authorization {
+            reading.presented = presented;
+            reading.basic = basic;
+        } else if let Some(digest) = session {
+            reading.presented = Presented::Session(digest);
+        }
+        reading
     }
 
     /// Answers from the cache, or where no store is needed; `None`: ask [`Authn::authenticate`].
@@ -95,8 +147,30 @@ impl Authn {
         client: IpAddr,
         now: UnixMillis,
     ) -> Option<Outcome> {
-        let _ = (reading, audience, client, now);
-        todo!("authn helper")
+        self.tick(now);
+        let active = self.active.load();
+        if active.settings.auth.is_off() {
+            return Some(Outcome::Identified(active.anonymous.clone()));
+        }
+        let key = match cache_key(reading) {
+            Ok(key) => key,
+            Err(outcome) => {
+                if matches!(outcome, Outcome::Rejected(_)) {
+                    self.refused_line(client, "malformed", now);
+                }
+                return Some(outcome);
+            }
+        };
+        if let Some(entry) = self.cache.get(&key) {
+            self.counters.hit(key.0);
+            return Some(self.judge(&active, &entry, key.0, audience, client, now));
+        }
+        if self.cache.is_known_missing(&key) {
+            self.counters.hit(key.0);
+            return Some(self.missing(key.0, client, now));
+        }
+        self.counters.miss(key.0);
+        None
     }
 
     /// Answers with the store's help, loading each credential once however many ask.
@@ -107,13 +181,539 @@ impl Authn {
         client: IpAddr,
         now: UnixMillis,
     ) -> Outcome {
-        let _ = (reading, audience, client, now);
-        todo!("authn helper")
+        self.tick(now);
+        let active = self.active.load_full();
+        if active.settings.auth.is_off() {
+            return Outcome::Identified(active.anonymous.clone());
+        }
+        let key = match cache_key(reading) {
+            Ok(key) => key,
+            Err(outcome) => {
+                if matches!(outcome, Outcome::Rejected(_)) {
+                    self.refused_line(client, "malformed", now);
+                }
+                return outcome;
+            }
+        };
+        // Only keys without check digits can be guessed at the store's cost.
+        let guessable = match &reading.presented {
+            Presented::ApiKey(text) => !api_key::has_check_digits(&active.keyring.check, text),
+            _ => false,
+        };
+        let guesses = rate_limit::Subject::BadCredentials(network(client));
+        if guessable {
+            let over = self.limits.is_over("bad-credentials", &guesses, BAD_CREDENTIALS, now);
+            if let Some(limited) = over {
+                self.counters.rate_limited(limited.scope);
+                return Outcome::RateLimited(limited);
+            }
+        }
+        let token = match &reading.presented {
+            Presented::Token(token) => Some(token.clone()),
+            _ => None,
+        };
+        match self.load(key, token, now).await {
+            Ok(Some(entry)) => self.judge(&active, &entry, key.0, audience, client, now),
+            Ok(None) => {
+                if guessable {
+                    let _ = self.limits.hit("bad-credentials", guesses, BAD_CREDENTIALS, now);
+                }
+                self.missing(key.0, client, now)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a credential could not be looked up");
+                Outcome::Unavailable
+            }
+        }
     }
 
     /// The built-in administrator of mode none and bypass: user name `anonymous`.
     pub fn anonymous(&self, now: UnixMillis) -> Arc<Identity> {
-        let _ = now;
-        todo!("authn helper")
+        self.tick(now);
+        self.active.load().anonymous.clone()
+    }
+
+    // What is ours by form.
+
+    /// `None`: not ours.
+    fn read_key(&self, active: &Active, value: &[u8]) -> Option<Presented> {
+        let named = |prefix: &str| {
+            value.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b"_"))
+        };
+        let keys = &active.settings.api_keys;
+        let imported = keys.accept.iter().any(|prefix| named(prefix));
+        let ours = imported
+            || named(&keys.prefix)
+            || self.prefixes.load().iter().any(|prefix| named(prefix));
+        if !ours {
+            return None;
+        }
+        let text = std::str::from_utf8(value).ok().filter(|t| t.len() <= api_key::LONGEST);
+        Some(match text {
+            Some(text)
+                if imported || api_key::has_check_digits(&active.keyring.check, text) =>
+            {
+                Presented::ApiKey(text.to_owned())
+            }
+            _ => Presented::Bad,
+        })
+    }
+
+    /// `None`: not ours. The flag says that it was Basic.
+    fn read_authorization(
+        &self,
+        active: &Active,
+        value: &[u8],
+        takes_basic: bool,
+    ) -> Option<(Presented, bool)> {
+        let value = trim(value);
+        let end = value.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(value.len());
+        let (scheme, rest) = value.split_at_checked(end)?;
+        if scheme.eq_ignore_ascii_case(b"basic") {
+            return takes_basic.then(|| (self.read_basic(active, rest), true));
+        }
+        if !scheme.eq_ignore_ascii_case(b"bearer") {
+            return None;
+        }
+        // RFC 6750, 2.1: one space and a token68. What deviates is judged by its first word:
+        // not ours stays the app's, ours is bad.
+        let strict = rest.strip_prefix(b" ").filter(|token| is_token68(token));
+        let lenient = strict.unwrap_or_else(|| first_word(rest));
+        if lenient.len() > jwt::LONGEST && is_jwt_shaped(lenient) {
+            return Some((Presented::Bad, false));
+        }
+        let presented = match self.read_key(active, lenient) {
+            Some(presented) => presented,
+            None => read_token(active, lenient)?,
+        };
+        Some((if strict.is_some() { presented } else { Presented::Bad }, false))
+    }
+
+    /// The password of Basic is an API key; whatever else it holds is bad.
+    fn read_basic(&self, active: &Active, rest: &[u8]) -> Presented {
+        let decoded = rest
+            .strip_prefix(b" ")
+            .filter(|text| text.len() <= jwt::LONGEST)
+            .and_then(|text| STANDARD.decode(text).ok());
+        let password = decoded.as_deref().and_then(|pair| {
+            let colon = pair.iter().position(|&b| b == b':')?;
+            pair.get(colon + 1..)
+        });
+        password.and_then(|key| self.read_key(active, key)).unwrap_or(Presented::Bad)
+    }
+
+    // From a credential to an identity.
+
+    /// What a proved credential means for this request.
+    fn judge(
+        &self,
+        active: &Active,
+        entry: &Entry,
+        form: Form,
+        audience: Audience<'_>,
+        client: IpAddr,
+        now: UnixMillis,
+    ) -> Outcome {
+        let over = entry.identity.expires_at <= now;
+        match form {
+            Form::Session => {
+                let idle_end =
+                    entry.own.last_seen.load(Ordering::Relaxed).saturating_add(entry.idle_millis);
+                if over || idle_end <= now.0 || !is_for(active, entry, audience) {
+                    return Outcome::NotPresented;
+                }
+                self.note_session(entry, now);
+            }
+            Form::Token => {
+                if over {
+                    return Outcome::Rejected(Reason::InvalidCredential);
+                }
+                self.note_session(entry, now);
+            }
+            Form::Key | Form::Basic => {
+                if over {
+                    return self.missing(form, client, now);
+                }
+                if let Some(limited) = self.over_key_limit(active, &entry.identity, now) {
+                    return Outcome::RateLimited(limited);
+                }
+                self.note_key(entry, client, now);
+            }
+        }
+        Outcome::Identified(entry.identity.clone())
+    }
+
+    fn missing(&self, form: Form, client: IpAddr, now: UnixMillis) -> Outcome {
+        match form {
+            Form::Session => Outcome::NotPresented,
+            Form::Token => Outcome::Rejected(Reason::InvalidCredential),
+            Form::Basic | Form::Key => {
+                self.refused_line(client, "unknown", now);
+                Outcome::Rejected(Reason::InvalidCredential)
+            }
+        }
+    }
+
+    fn over_key_limit(
+        &self,
+        active: &Active,
+        identity: &Identity,
+        now: UnixMillis,
+    ) -> Option<rate_limit::Limited> {
+        let limit = identity.rate_limit.or(active.settings.api_keys.rate_limit)?;
+        let subject = rate_limit::Subject::Key(identity.key?);
+        let limited = self.limits.hit("api-key", subject, limit, now).err()?;
+        self.counters.rate_limited(limited.scope);
+        Some(limited)
+    }
+
+    /// Moves a session's last use on: in memory at once, in the store with the next flush.
+    fn note_session(&self, entry: &Entry, now: UnixMillis) {
+        entry.own.last_seen.fetch_max(now.0, Ordering::Relaxed);
+        let every = NOTE_EVERY_MILLIS.min(entry.idle_millis / 4);
+        if is_due(&entry.own, now, every)
+            && let Some(session) = entry.identity.session
+        {
+            self.pending.sessions.note(session, now);
+        }
+    }
+
+    fn note_key(&self, entry: &Entry, client: IpAddr, now: UnixMillis) {
+        let Some(key) = entry.identity.key else { return };
+        if is_due(&entry.own, now, NOTE_EVERY_MILLIS) {
+            self.pending.keys.note(key, now);
+        }
+        let minute = 60_000;
+        let last = entry.own.audited.load(Ordering::Relaxed);
+        if now.0.saturating_sub(last) < minute {
+            return;
+        }
+        let won =
+            entry.own.audited.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed);
+        // The count outlives the cache's entry, so that eviction writes no second line.
+        let first = RateLimit { requests: 1, window: Duration::from_millis(minute.unsigned_abs()) };
+        let line = rate_limit::Subject::SuccessLine(key);
+        if won.is_ok() && self.limits.hit("audit", line, first, now).is_ok() {
+            self.audit(AuditEvent {
+                time: now,
+                event: "api_key.success",
+                actor: entry.identity.account.map(|id| id.to_string()).unwrap_or_default(),
+                subject: key.to_string(),
+                client_ip: client.to_string(),
+                request_id: String::new(),
+                outcome: "success",
+                detail: String::new(),
+            });
+        }
+    }
+
+    /// `api_key.failure`, at most ten a minute for one client.
+    fn refused_line(&self, client: IpAddr, reason: &str, now: UnixMillis) {
+        let subject = rate_limit::Subject::FailureLines(network(client));
+        if self.limits.hit("audit", subject, FAILURE_LINES, now).is_ok() {
+            self.audit(AuditEvent {
+                time: now,
+                event: "api_key.failure",
+                actor: String::new(),
+                subject: String::new(),
+                client_ip: client.to_string(),
+                request_id: String::new(),
+                outcome: "failure",
+                detail: format!("reason={reason}"),
+            });
+        }
+    }
+
+    /// Loads a credential: one fill however many ask, never one from before a change.
+    async fn load(
+        self: &Arc<Self>,
+        key: CacheKey,
+        token: Option<String>,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Arc<Entry>>> {
+        for _ in 0..8 {
+            let flight = self.cache.flight(key, || self.take_off(key, token.clone(), now));
+            match flight.await {
+                Ok(Some(entry)) if !self.cache.is_fresh(&entry) => {}
+                landed => return landed,
+            }
+        }
+        Err(StoreError::Unavailable("a credential changed while it was read".into()))
+    }
+
+    /// Starts a fill on the service runtime; it goes on where the one who asked leaves.
+    fn take_off(self: &Arc<Self>, key: CacheKey, token: Option<String>, now: UnixMillis) -> Flight {
+        struct Landing(Arc<Authn>, CacheKey);
+        impl Drop for Landing {
+            fn drop(&mut self) {
+                self.0.cache.landed(&self.1);
+            }
+        }
+        let this = self.clone();
+        let task = self.service.spawn(async move {
+            let landing = Landing(this, key);
+            landing.0.fill(key, token.as_deref(), now).await
+        });
+        let result = async move {
+            task.await.unwrap_or_else(|_| {
+                Err(StoreError::Unavailable("a look-up of the sign-in service broke".into()))
+            })
+        };
+        result.boxed().shared()
+    }
+
+    async fn fill(
+        &self,
+        key: CacheKey,
+        token: Option<&str>,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Arc<Entry>>> {
+        let mut last = None;
+        for _ in 0..8 {
+            let (epoch, world) = (self.cache.epoch(), self.cache.world());
+            let generation = self.next_generation();
+            let found = match key.0 {
+                Form::Session => self.fill_session(&key.1, generation, world, now).await?,
+                Form::Token => self.fill_token(token, generation, world, now).await?,
+                Form::Key | Form::Basic => self.fill_key(key, generation, world, now).await?,
+            };
+            if self.cache.epoch() != epoch {
+                last = found;
+                continue;
+            }
+            return Ok(match found {
+                Some(entry) => {
+                    let entry = Arc::new(entry);
+                    self.cache.insert(key, entry.clone());
+                    Some(entry)
+                }
+                None => {
+                    self.cache.insert_missing(key, epoch);
+                    None
+                }
+            });
+        }
+        Ok(last.map(Arc::new))
+    }
+
+    async fn fill_session(
+        &self,
+        digest: &Digest,
+        generation: u64,
+        world: u64,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Entry>> {
+        let Some(found) = self.store.session_by_token(digest).await? else {
+            return Ok(None);
+        };
+        if found.session.kind != SessionKind::Browser {
+            return Ok(None);
+        }
+        let host = found.host.as_deref().map(|host| Box::from(without_port(host)));
+        Ok(self.session_entry(&found, CredentialKind::Session, host, generation, world, now))
+    }
+
+    async fn fill_token(
+        &self,
+        token: Option<&str>,
+        generation: u64,
+        world: u64,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Entry>> {
+        let active = self.active.load_full();
+        let life = active.settings.auth.access_lifetime;
+        let good = token.and_then(|token| {
+            let signing = self.signing.load();
+            jwt::verify_access_token(token, &active.portal, &active.keyring, &signing, life, now)
+        });
+        let Some(good) = good else { return Ok(None) };
+        let Some(found) = self.store.session(good.session).await? else {
+            return Ok(None);
+        };
+        if found.session.kind != SessionKind::Token || found.account.id != good.account {
+            return Ok(None);
+        }
+        let entry =
+            self.session_entry(&found, CredentialKind::Token, None, generation, world, now);
+        Ok(entry.map(|mut entry| {
+            let mut identity = Identity::clone(&entry.identity);
+            identity.expires_at = identity.expires_at.min(good.expires_at);
+            entry.identity = Arc::new(identity);
+            entry
+        }))
+    }
+
+    fn session_entry(
+        &self,
+        found: &SessionFound,
+        credential: CredentialKind,
+        host: Option<Box<str>>,
+        generation: u64,
+        world: u64,
+        now: UnixMillis,
+    ) -> Option<Entry> {
+        let session = &found.session;
+        if session.expires_at <= now || self.is_shut_out(&found.account) {
+            return None;
+        }
+        let idle_millis = match session.kind {
+            SessionKind::Browser => {
+                let idle = self.active.load().settings.auth.session.idle_timeout;
+                i64::try_from(idle.as_millis()).unwrap_or(i64::MAX)
+            }
+            SessionKind::Token => i64::MAX,
+        };
+        let own = self.cache.life(Subject::Session(session.id));
+        let noted = self.pending.sessions.newest(session.id).unwrap_or_default();
+        own.last_seen.fetch_max(session.last_seen.max(noted).0, Ordering::Relaxed);
+        own.noted.fetch_max(session.last_seen.max(noted).0, Ordering::Relaxed);
+        let mut identity =
+            Identity::of_account(&found.account, credential, generation, session.expires_at);
+        identity.session = Some(session.id);
+        identity.auth_time = Some(session.auth_time);
+        identity.amr = session.amr.iter().map(|word| Arc::from(word.as_str())).collect();
+        identity.mfa = session.mfa;
+        Some(Entry {
+            identity: Arc::new(identity),
+            host,
+            idle_millis,
+            account: self.cache.life(Subject::Account(found.account.id)),
+            own,
+            world,
+        })
+    }
+
+    async fn fill_key(
+        &self,
+        key: CacheKey,
+        generation: u64,
+        world: u64,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Entry>> {
+        let Some((record, owner)) = self.store.api_key_by_hash(&key.1).await? else {
+            return Ok(None);
+        };
+        let expires_at = record.expires_at.unwrap_or(UnixMillis(i64::MAX));
+        if !record.enabled || expires_at <= now || self.is_shut_out(&owner) {
+            return Ok(None);
+        }
+        let credential =
+            if key.0 == Form::Basic { CredentialKind::Basic } else { CredentialKind::ApiKey };
+        let own = self.cache.life(Subject::Key(record.id));
+        let used = record.last_used_at.unwrap_or_default();
+        own.noted.fetch_max(used.0, Ordering::Relaxed);
+        let mut identity = Identity::of_account(&owner, credential, generation, expires_at);
+        identity.key = Some(record.id);
+        identity.scopes = record.scopes;
+        identity.rate_limit = record.rate_limit;
+        Ok(Some(Entry {
+            identity: Arc::new(identity),
+            host: None,
+            idle_millis: i64::MAX,
+            account: self.cache.life(Subject::Account(owner.id)),
+            own,
+            world,
+        }))
+    }
+}
+
+/// The cache key of what was shown, or the answer where nothing has to be looked up.
+fn cache_key(reading: &Reading) -> Result<CacheKey, Outcome> {
+    match &reading.presented {
+        Presented::ApiKey(text) => {
+            let form = if reading.basic { Form::Basic } else { Form::Key };
+            Ok((form, sha256(text.as_bytes())))
+        }
+        Presented::Bad => Err(Outcome::Rejected(Reason::InvalidCredential)),
+        Presented::Nothing => Err(Outcome::NotPresented),
+        Presented::Session(digest) => Ok((Form::Session, *digest)),
+        Presented::Token(token) => Ok((Form::Token, sha256(token.as_bytes()))),
+    }
+}
+
+/// Whether a use must be noted; true for one caller only.
+fn is_due(life: &Life, now: UnixMillis, every_millis: i64) -> bool {
+    let noted = life.noted.load(Ordering::Relaxed);
+    now.0.saturating_sub(noted) >= every_millis
+        && life.noted.compare_exchange(noted, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Whether a session token counts at the host that asks.
+fn is_for(active: &Active, entry: &Entry, audience: Audience<'_>) -> bool {
+    match (&entry.host, audience) {
+        (None, Audience::Portal) => true,
+        // One cookie for the parent domain: the browser sends it to every host below.
+        (None, Audience::App(_)) => active.cookies.domain.is_some(),
+        (Some(host), Audience::App(asking)) => **host == *asking,
+        (Some(_), Audience::Portal) => false,
+    }
+}
+
+/// The one session token that counts, and whether any cookie is ours.
+fn read_cookies(active: &Active, fields: &[&[u8]]) -> (Option<Digest>, bool) {
+    let name = active.cookies.session.as_bytes();
+    let mut ours = false;
+    let mut value: Option<&[u8]> = None;
+    let mut torn = false;
+    for (cookie, given) in fields.iter().flat_map(|field| cookie::pairs(field)) {
+        ours = ours || cookie::is_ours(cookie);
+        if cookie == name {
+            torn = torn || value.is_some_and(|earlier| earlier != given);
+            value = Some(given);
+        }
+    }
+    if torn {
+        tracing::debug!("two different values of the session cookie; none counts");
+        return (None, ours);
+    }
+    (value.and_then(|token| keyring::open(&active.keyring.session, token)), ours)
+}
+
+/// A JWT whose `iss` is ours, or an issuer's that the settings name. The latter cannot be
+/// checked yet, and is refused rather than passed on.
+fn read_token(active: &Active, token: &[u8]) -> Option<Presented> {
+    if !is_jwt_shaped(token) {
+        return None;
+    }
+    let token = std::str::from_utf8(token).ok()?;
+    let issuer = jwt::claimed_issuer(token)?;
+    if issuer == active.portal {
+        return Some(Presented::Token(token.to_owned()));
+    }
+    active.settings.jwt_issuers.iter().any(|known| known.issuer == issuer).then_some(Presented::Bad)
+}
+
+fn is_jwt_shaped(token: &[u8]) -> bool {
+    token.starts_with(b"ey") && token.iter().filter(|&&b| b == b'.').count() == 2
+}
+
+/// token68 of RFC 9110, 11.2.
+fn is_token68(text: &[u8]) -> bool {
+    let end = text.iter().rposition(|&b| b != b'=').map_or(0, |at| at + 1);
+    let (body, _) = text.split_at_checked(end).unwrap_or_default();
+    !body.is_empty()
+        && body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
+}
+
+/// The first run of characters behind odd separators.
+fn first_word(text: &[u8]) -> &[u8] {
+    let odd = |b: &u8| matches!(b, b' ' | b'\t' | b',' | b';' | b'"' | b'=');
+    let start = text.iter().position(|b| !odd(b)).unwrap_or(text.len());
+    let text = text.split_at_checked(start).map(|(_, rest)| rest).unwrap_or_default();
+    let end = text.iter().position(odd).unwrap_or(text.len());
+    text.split_at_checked(end).map(|(word, _)| word).unwrap_or_default()
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+/// `host` of `host[:port]`; an IPv6 address keeps its brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => {
+            if name.starts_with('[') && !name.ends_with(']') { host } else { name }
+        }
+        _ => host,
     }
 }

@@ -1,31 +1,210 @@
 //! What was proved once and holds no longer: cache entries and live exchanges.
 
+use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use vestibule_core::account::{Account, Role, Status};
+use vestibule_core::group::Group;
+use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::identity::Identity;
 
 use crate::Authn;
+use crate::identity_cache::Subject;
+use crate::ports::StoreResult;
 
 /// Ends when the credential behind a live exchange ends: revoked, expired, signed out, or
 /// its account no longer active. Dropping it takes the exchange off the list.
 #[derive(Debug)]
-pub struct Watch {}
+pub struct Watch {
+    id: u64,
+    watched: Arc<Watched>,
+    list: Arc<Watches>,
+    left: Option<Duration>,
+    expiry: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// Timers further away are not set; nobody keeps a stream open for that long.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
 
 impl Watch {
     /// Resolves when the exchange must be closed.
     pub async fn ended(&mut self) {
-        std::future::pending::<()>().await;
+        let revoked = async {
+            loop {
+                let notified = self.watched.changed.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.watched.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        let Some(left) = self.left else {
+            return revoked.await;
+        };
+        let expiry = self.expiry.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+        tokio::select! {
+            () = revoked => {}
+            () = expiry.as_mut() => {}
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.list.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+/// What a live exchange was let in with.
+#[derive(Debug)]
+struct Watched {
+    account: Option<AccountId>,
+    session: Option<SessionId>,
+    key: Option<KeyId>,
+    role: Role,
+    status: Status,
+    groups: Arc<[Group]>,
+    ended: AtomicBool,
+    changed: Notify,
+}
+
+impl Watched {
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    fn concerns(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Account(id) => self.account == Some(*id),
+            Subject::Key(id) => self.key == Some(*id),
+            Subject::Session(id) => self.session == Some(*id),
+        }
+    }
+
+    /// Whether the account is still as it was when the exchange began.
+    fn is_still(&self, account: &Account) -> bool {
+        account.role == self.role
+            && account.effective_status() == self.status
+            && account.groups == self.groups
+    }
+}
+
+/// All live exchanges.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    all: Mutex<HashMap<u64, Arc<Watched>>>,
+    next: AtomicU64,
+}
+
+impl Watches {
+    fn end(&self, which: impl Fn(&Watched) -> bool) {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for watched in all.values().filter(|w| which(w)) {
+            watched.end();
+        }
+    }
+
+    fn snapshot(&self) -> Vec<Arc<Watched>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
 impl Authn {
     /// Registers a live exchange (an upgrade, a gRPC stream, a response open for over 1 s).
+    ///
+    /// An identity that was revoked in the moment before is ended at once: ask
+    /// [`Watch::ended`] before the first byte matters.
     pub fn watch(&self, identity: &Identity) -> Watch {
-        let _ = identity;
-        todo!("authn helper")
+        let left = identity.expires_at.since(self.latest());
+        let watched = Arc::new(Watched {
+            account: identity.account,
+            session: identity.session,
+            key: identity.key,
+            role: identity.role,
+            status: identity.status,
+            groups: identity.groups.clone(),
+            ended: AtomicBool::new(false),
+            changed: Notify::new(),
+        });
+        let id = self.watches.next.fetch_add(1, Ordering::Relaxed);
+        self.watches
+            .all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, watched.clone());
+        // A revocation between the look-up and the line above found nothing to end.
+        if self.revoked_since(identity) {
+            watched.end();
+        }
+        Watch {
+            id,
+            watched,
+            list: self.watches.clone(),
+            left: (left < FAR).then_some(left),
+            expiry: None,
+        }
     }
 
     /// Something outside this process changed the store: forget every cached identity, drop
     /// negative entries, and ask the store about every watched credential again.
-    pub async fn store_changed_outside(self: &std::sync::Arc<Self>) {
-        todo!("authn helper")
+    pub async fn store_changed_outside(self: &Arc<Self>) {
+        self.cache.forget_all();
+        let this = self.clone();
+        let checked = self
+            .on_service(async move {
+                this.load_prefixes().await?;
+                this.load_signing_keys().await?;
+                this.check_watches().await
+            })
+            .await;
+        if let Err(error) = checked {
+            tracing::error!(%error, "the store changed and could not be read; it is tried again at the next change");
+        }
+    }
+
+    /// Ends what these had: their cache entries and their live exchanges.
+    pub(crate) fn revoke(&self, subjects: &[Subject]) {
+        self.cache.forget(subjects);
+        self.remember_revoked(subjects);
+        self.watches.end(|watched| subjects.iter().any(|s| watched.concerns(s)));
+    }
+
+    async fn check_watches(&self) -> StoreResult<()> {
+        let now = self.latest();
+        let watches = self.watches.snapshot();
+        let mut seen = HashSet::new();
+        for watched in watches {
+            if !seen.insert((watched.account, watched.session, watched.key)) {
+                continue;
+            }
+            let mut good = true;
+            if let Some(id) = watched.session {
+                good &= self.store.session(id).await?.is_some_and(|s| s.session.expires_at > now);
+            }
+            if let Some(id) = watched.key {
+                let key = self.store.api_key(id).await?;
+                good &= key.is_some_and(|k| k.enabled && k.expires_at.is_none_or(|end| end > now));
+            }
+            let account = match watched.account {
+                Some(id) => self.store.account(id).await?,
+                None => None,
+            };
+            good &= watched.account.is_none() || account.is_some();
+            self.watches.end(|other| {
+                other.account == watched.account
+                    && other.session == watched.session
+                    && other.key == watched.key
+                    && (!good || account.as_ref().is_some_and(|a| !other.is_still(a)))
+            });
+        }
+        Ok(())
     }
 }

@@ -209,7 +209,7 @@ impl<'a> Case<'a> {
     /// where the route says so, or where anybody may send the request it asks about. Never
     /// where that request is denied to everybody.
     fn preflight(&mut self) -> Option<Decision> {
-        if !self.facts.preflight {
+        if !self.facts.preflight || self.facts.method != "OPTIONS" {
             return None;
         }
         let method = self.facts.preflight_method?;

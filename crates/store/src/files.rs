@@ -18,6 +18,31 @@ const SHARED_DIRS: [&str; 12] = [
     "/var/lib",
 ];
 
+/// A file that is being made beside its place: gone when dropped, unless it was renamed.
+pub(crate) struct Aside(PathBuf);
+
+impl Aside {
+    /// A name beside `path` that no other process uses. Nothing is made yet.
+    pub(crate) fn new(path: &Path, word: &str) -> Self {
+        let mut random = [0u8; 8];
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        let random = u64::from_ne_bytes(random);
+        Self(with_suffix(path, &format!(".{word}-{random:016x}")))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(with_suffix(&self.0, suffix));
+        }
+    }
+}
+
 /// Makes a new empty file of mode 0600. Fails where the file is there.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
@@ -28,23 +53,12 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
 /// Writes a new file of mode 0600 in one step: it is there whole or not at all. Fails with
 /// [`io::ErrorKind::AlreadyExists`] where the file is there.
 pub(crate) fn write_new_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let aside = aside(path, "new");
-    let written = (|| {
-        let mut file = create_private(&aside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::hard_link(&aside, path)
-    })();
-    let _ = std::fs::remove_file(&aside);
-    written?;
+    let aside = Aside::new(path, "new");
+    let mut file = create_private(aside.path())?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::hard_link(aside.path(), path)?;
     sync_parent(path)
-}
-
-/// A name beside `path` that no other process uses.
-pub(crate) fn aside(path: &Path, word: &str) -> PathBuf {
-    let mut random = [0u8; 8];
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    with_suffix(path, &format!(".{word}-{:016x}", u64::from_ne_bytes(random)))
 }
 
 /// The path with something added to its last part.
@@ -73,12 +87,7 @@ pub(crate) fn prepare_dir(dir: &Path) -> Result<(), OpenError> {
         }
         Ok(meta) => tighten_dir(dir, &meta),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
-                .map_err(|error| not_writable(dir, &error.to_string()))?;
+            make_dirs(dir).map_err(|error| not_writable(dir, &error.to_string()))?;
         }
         Err(error) => return Err(not_writable(dir, &error.to_string())),
     }
@@ -121,6 +130,20 @@ pub(crate) fn not_writable(dir: &Path, reason: &str) -> OpenError {
         reason: reason.to_owned(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+/// Makes the directory and its missing parents, each 0700 before the next is made in it, so
+/// that a strict umask does not lock us out of our own.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    let above = parent(dir);
+    if above != dir && !above.exists() {
+        make_dirs(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

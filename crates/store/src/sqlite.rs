@@ -27,7 +27,7 @@ use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::settings::secrets::StoreKey;
 use vestibule_core::time::UnixMillis;
 
-use crate::files;
+use crate::files::{self, Aside};
 use crate::seal::Sealer;
 
 mod accounts;
@@ -38,10 +38,11 @@ mod migrations;
 mod one_time;
 pub(crate) mod open_error;
 mod refresh_tokens;
+pub(crate) mod restoring;
 mod rows;
 mod sessions;
 mod signing_keys;
-mod upkeep;
+pub(crate) mod upkeep;
 
 pub use open_error::OpenError;
 pub use upkeep::{MigrationState, Soundness, check, migrate, status};
@@ -83,11 +84,13 @@ impl SqliteStore {
                 "no store key is given: set `secrets.store_key`".to_owned(),
             ));
         }
+        // Looked at first: another program's file keeps its mode too.
+        let found = inspect::examine(path, Some(&sealer)).await?;
         files::prepare_dir(files::parent(path))?;
         for suffix in ["", "-wal", "-shm"] {
             files::tighten_file(&files::with_suffix(path, suffix))?;
         }
-        if let inspect::Found::Missing = inspect::examine(path, Some(&sealer)).await? {
+        if let inspect::Found::Missing = found {
             build(path, &sealer).await?;
         }
         let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
@@ -419,6 +422,7 @@ impl Store for SqliteStore {
 }
 
 /// Maps an error whose cause is not the caller's doing.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn unavailable(error: sqlx::Error) -> StoreError {
     StoreError::Unavailable(Arc::from(error.to_string()))
 }
@@ -464,32 +468,28 @@ async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Er
 
 /// Makes a new store aside and links it to its place. Another process that was faster wins.
 async fn build(path: &Path, sealer: &Sealer) -> Result<(), OpenError> {
-    let aside = files::aside(path, "new");
-    let built = async {
-        let io = |error: std::io::Error| OpenError::io(path, &error);
-        let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
-        let file = files::create_private(&aside).map_err(io)?;
-        let mut connection = SqliteConnectOptions::new()
-            .filename(&aside)
-            .synchronous(SqliteSynchronous::Off)
-            .journal_mode(SqliteJournalMode::Memory)
-            .connect()
-            .await
-            .map_err(sqlite)?;
-        bring_up(&mut connection, path, sealer).await?;
-        connection.close().await.map_err(sqlite)?;
-        file.sync_all().map_err(io)?;
-        match std::fs::hard_link(&aside, path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(error)),
-            _ => files::sync_parent(path).map_err(io),
-        }
-    };
-    let outcome = built.await;
-    let _ = std::fs::remove_file(&aside);
-    outcome
+    let aside = Aside::new(path, "new");
+    let io = |error: std::io::Error| OpenError::io(path, &error);
+    let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
+    let file = files::create_private(aside.path()).map_err(io)?;
+    let mut connection = SqliteConnectOptions::new()
+        .filename(aside.path())
+        .synchronous(SqliteSynchronous::Off)
+        .journal_mode(SqliteJournalMode::Memory)
+        .connect()
+        .await
+        .map_err(sqlite)?;
+    bring_up(&mut connection, path, sealer).await?;
+    connection.close().await.map_err(sqlite)?;
+    file.sync_all().map_err(io)?;
+    match std::fs::hard_link(aside.path(), path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(error)),
+        _ => files::sync_parent(path).map_err(io),
+    }
 }
 
-/// Applies what is missing of the schema and plants the value that tells a wrong key.
+/// Applies what is missing of the schema; plants the value that tells a wrong key, and the
+/// store's own id.
 async fn bring_up(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -509,14 +509,74 @@ async fn bring_up(
     let check = sealer
         .seal("vestibule_meta", inspect::KEY_CHECK, b"store_key")
         .map_err(|error| OpenError::Refused(error.to_string()))?;
-    sqlx::query(
-        "INSERT INTO vestibule_meta (name, value)
-         SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM vestibule_meta WHERE name = ?1)",
-    )
-    .bind(inspect::KEY_CHECK)
-    .bind(check)
-    .execute(&mut *tx)
-    .await
-    .map_err(sqlite)?;
+    let mut id = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut id)
+        .map_err(|_| OpenError::Refused("the system gives no random bytes".to_owned()))?;
+    for (name, value) in [(inspect::KEY_CHECK, check), (inspect::STORE_ID, id.to_vec())] {
+        sqlx::query(
+            "INSERT INTO vestibule_meta (name, value)
+             SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM vestibule_meta WHERE name = ?1)",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&mut *tx)
+        .await
+        .map_err(sqlite)?;
+    }
     tx.commit().await.map_err(sqlite)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_is_found_by_keys_alone_however_many_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StoreKey::from_hex(&"ab".repeat(32)).unwrap();
+        let store = SqliteStore::open(&dir.path().join("vestibule.db"), &[key]).await.unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {}", sessions::BY_TOKEN);
+        let plan: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(&[0u8; 32][..])
+            .fetch_all(&store.readers)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get("detail"))
+            .collect();
+        assert_eq!(plan.len(), 3, "{plan:?}");
+        assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{plan:?}");
+    }
+
+    #[tokio::test]
+    async fn x37_a_sealed_value_moved_to_another_row_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StoreKey::from_hex(&"ab".repeat(32)).unwrap();
+        let path = dir.path().join("vestibule.db");
+        let store = SqliteStore::open(&path, std::slice::from_ref(&key)).await.unwrap();
+        for kid in ["one", "two"] {
+            let record = SigningKeyRecord {
+                kid: kid.to_owned(),
+                purpose: "assertion".to_owned(),
+                pkcs8: kid.as_bytes().to_vec(),
+                created_at: UnixMillis(1),
+                retired_at: None,
+            };
+            store.add_signing_key(record, None).await.unwrap();
+        }
+        sqlx::query(
+            "UPDATE signing_keys SET pkcs8 = (SELECT pkcs8 FROM signing_keys WHERE kid = 'one')
+             WHERE kid = 'two'",
+        )
+        .execute(&store.writer)
+        .await
+        .unwrap();
+        let refused = store.signing_keys("assertion").await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{:?}", refused.err());
+        store.close().await;
+        let refused = SqliteStore::open(&path, &[key]).await.err().unwrap();
+        assert!(refused.to_string().contains("signing key two"), "{refused}");
+    }
 }

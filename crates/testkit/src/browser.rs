@@ -22,6 +22,11 @@ impl Browser {
     /// Starts one whose names under `example.test` lead to `https` (port 443) and `http` (port 80).
     /// `None`: chromedriver, Chromium or certutil is not installed.
     pub fn start(https: SocketAddr, http: SocketAddr) -> Option<Self> {
+        Self::start_with(https, http, &[])
+    }
+
+    /// As [`Browser::start`], with further arguments of Chromium.
+    pub fn start_with(https: SocketAddr, http: SocketAddr, more: &[&str]) -> Option<Self> {
         let driver = part("chromedriver", "Debian's `chromium-driver`")?;
         let chromium = part("chromium", "Debian's `chromium`")?;
         let certutil = part("certutil", "Debian's `libnss3-tools`")?;
@@ -34,16 +39,23 @@ impl Browser {
         let map = format!(
             "MAP *.example.test:443 {https}, MAP *.example.test:80 {http}, MAP *.localhost:80 {http}"
         );
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--window-size=1280,900".to_owned(),
+            format!("--host-resolver-rules={map}"),
+        ];
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "webauthn:virtualAuthenticators": true,
             "goog:chromeOptions": {
                 "binary": chromium,
-                "args": [
-                    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                    "--no-first-run", "--disable-background-networking", "--window-size=1280,900",
-                    format!("--host-resolver-rules={map}"),
-                ],
+                "args": arguments,
             },
         }}});
         let mut browser = Self { driver, session: String::new() };
@@ -98,6 +110,32 @@ impl Browser {
     #[track_caller]
     pub fn run(&self, script: &str, arguments: &[Value]) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": arguments }))
+    }
+
+    /// Runs a script that ends by calling its last argument; what it was called with.
+    #[track_caller]
+    pub fn run_async(&self, script: &str, arguments: &[Value]) -> Value {
+        self.post("/execute/async", &json!({ "script": script, "args": arguments }))
+    }
+
+    /// The text of the first element that the selector finds; works without scripts.
+    #[track_caller]
+    pub fn text_of(&self, selector: &str) -> String {
+        let element = self.element(selector);
+        self.ask(&format!("/element/{element}/text")).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Presses Tab, and the name of the element that then has the focus.
+    #[track_caller]
+    pub fn tab(&self) -> String {
+        let key = |kind: &str| json!({ "type": kind, "value": "\u{e004}" });
+        let keys =
+            json!({ "type": "key", "id": "keyboard", "actions": [key("keyDown"), key("keyUp")] });
+        self.post("/actions", &json!({ "actions": [keys] }));
+        self.run("const e = document.activeElement; return e ? (e.id || e.name || e.textContent.trim()) : ''", &[])
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Types into the first element that the selector finds, replacing what is there.

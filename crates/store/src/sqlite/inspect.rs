@@ -21,6 +21,9 @@ const QUICK_CHECK_BYTES: u64 = 32 << 20;
 /// The row of `vestibule_meta` that a wrong `store_key` does not open.
 pub(super) const KEY_CHECK: &str = "store_key_check";
 
+/// The row of `vestibule_meta` that tells stores apart; a backup has its store's.
+pub(super) const STORE_ID: &str = "store_id";
+
 /// What stands at the path.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -48,12 +51,18 @@ pub(crate) async fn examine(path: &Path, sealer: Option<&Sealer>) -> Result<Foun
         return Ok(Found::Missing);
     }
     check_header(path)?;
-    let mut connection = connect(path).await?;
+    if let Some(mut connection) = connect_unlocked(path).await {
+        let found = read(&mut connection, path, sealer).await;
+        let _ = connection.close().await;
+        // Without locks a store that is just being written may look damaged: ask again with.
+        if !matches!(found, Err(OpenError::Corrupt { .. })) {
+            return found;
+        }
+    }
+    let mut connection = connect_locked(path).await?;
     let found = read(&mut connection, path, sealer).await;
-    let closed = connection.close().await;
-    let found = found?;
-    closed.map_err(|error| OpenError::sqlite(path, &error))?;
-    Ok(found)
+    let _ = connection.close().await;
+    found
 }
 
 /// Whether a store of ours at the path holds anything sealed.
@@ -94,17 +103,24 @@ pub(crate) async fn complaints(
 
 /// A read-only connection to whatever stands at the path.
 pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
-    let log = files::with_suffix(path, "-wal");
-    let quiet = std::fs::metadata(log).map_or(true, |meta| meta.len() == 0);
-    if quiet {
-        let options = options(path).read_only(true).immutable(true);
-        if let Ok(mut connection) = options.connect().await {
-            let schema = sqlx::query("SELECT count(*) FROM sqlite_schema");
-            if schema.execute(&mut connection).await.is_ok() {
-                return Ok(connection);
-            }
-        }
+    match connect_unlocked(path).await {
+        Some(connection) => Ok(connection),
+        None => connect_locked(path).await,
     }
+}
+
+async fn connect_unlocked(path: &Path) -> Option<SqliteConnection> {
+    let log = files::with_suffix(path, "-wal");
+    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0) {
+        return None;
+    }
+    let mut connection = options(path).read_only(true).immutable(true).connect().await.ok()?;
+    let schema = sqlx::query("SELECT count(*) FROM sqlite_schema");
+    schema.execute(&mut connection).await.ok()?;
+    Some(connection)
+}
+
+async fn connect_locked(path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = options(path).read_only(true);
     options.connect().await.map_err(|error| OpenError::sqlite(path, &error))
 }

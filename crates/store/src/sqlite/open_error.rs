@@ -127,6 +127,23 @@ impl OpenError {
         Self::Refused(format!("{}: {error}", path.display()))
     }
 
+    /// The same, told of another file: a copy is examined, but its origin is what is named.
+    pub(crate) fn about(mut self, file: &Path) -> Self {
+        match &mut self {
+            Self::Corrupt { path, .. }
+            | Self::EditedMigration { path, .. }
+            | Self::Foreign { path, .. }
+            | Self::Newer { path, .. }
+            | Self::Sealed { path, .. }
+            | Self::UnfinishedMigration { path, .. } => *path = file.to_owned(),
+            Self::KeyMissing { .. }
+            | Self::KeyReadable { .. }
+            | Self::NotWritable { .. }
+            | Self::Refused(_) => {}
+        }
+        self
+    }
+
     /// From an error of SQLite while a file is opened or examined.
     pub(crate) fn sqlite(path: &Path, error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|e| e.code().map(|c| c.into_owned()));

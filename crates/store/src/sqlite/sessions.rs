@@ -18,6 +18,16 @@ const TOKENS_PER_HOST: u32 = 4;
 /// Rows changed by one statement of a batch.
 const BATCH: usize = 500;
 
+/// Asked at requests: every table by its key.
+pub(super) const BY_TOKEN: &str = concat!(
+    "SELECT t.host AS host, ",
+    session_columns!(),
+    ", ",
+    account_columns!(),
+    " FROM session_tokens t JOIN sessions s ON s.id = t.session_id
+      JOIN accounts a ON a.id = s.account_id WHERE t.hash = ?"
+);
+
 pub(super) async fn create_session(
     store: &SqliteStore,
     session: SessionRecord,
@@ -55,15 +65,7 @@ pub(super) async fn session_by_token(
     store: &SqliteStore,
     token: &Digest,
 ) -> StoreResult<Option<SessionFound>> {
-    let sql = concat!(
-        "SELECT t.host AS host, ",
-        session_columns!(),
-        ", ",
-        account_columns!(),
-        " FROM session_tokens t JOIN sessions s ON s.id = t.session_id
-          JOIN accounts a ON a.id = s.account_id WHERE t.hash = ?"
-    );
-    found(sqlx::query(sql).bind(&token[..]).fetch_optional(store.readers()?).await)
+    found(sqlx::query(BY_TOKEN).bind(&token[..]).fetch_optional(store.readers()?).await)
 }
 
 pub(super) async fn session(

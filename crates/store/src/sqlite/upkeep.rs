@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::{ConnectOptions as _, Connection as _};
+
 use vestibule_authn::ports::{StoreHealth, StoreResult};
 use vestibule_core::settings::secrets::StoreKey;
 use vestibule_core::time::UnixMillis;
@@ -16,6 +18,8 @@ use crate::seal::Sealer;
 /// The note that holds the time of the newest backup, in Unix milliseconds.
 pub(crate) const LAST_BACKUP: &str = "backup.last";
 
+const SET_NOTE: &str = "INSERT INTO notes (name, value) VALUES (?1, ?2)
+     ON CONFLICT (name) DO UPDATE SET value = ?2";
 /// Rows removed by one statement of the purge, so that other writers come in between.
 const PURGE_ROWS: u32 = 500;
 /// A last-seen time reaches the store up to a minute late; idle sessions stay this much longer.
@@ -71,6 +75,19 @@ pub async fn status(path: &Path) -> Result<Vec<MigrationState>, OpenError> {
 pub async fn migrate(path: &Path, keys: &[StoreKey]) -> Result<Vec<MigrationState>, OpenError> {
     SqliteStore::open(path, keys).await?.close().await;
     status(path).await
+}
+
+/// Keeps the time of a backup that another process than the server made.
+pub(crate) async fn note_backup(path: &Path, now: UnixMillis) -> Result<(), OpenError> {
+    let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
+    let mut connection = super::options(path).connect().await.map_err(sqlite)?;
+    let noted = sqlx::query(SET_NOTE)
+        .bind(LAST_BACKUP)
+        .bind(now.0.to_string())
+        .execute(&mut connection)
+        .await;
+    connection.close().await.map_err(sqlite)?;
+    noted.map(drop).map_err(sqlite)
 }
 
 /// Runs the full integrity check of SQLite and of the foreign keys. Writes nothing.
@@ -155,15 +172,12 @@ pub(super) async fn note(store: &SqliteStore, name: &str) -> StoreResult<Option<
 }
 
 pub(super) async fn set_note(store: &SqliteStore, name: &str, value: &str) -> StoreResult<()> {
-    sqlx::query(
-        "INSERT INTO notes (name, value) VALUES (?1, ?2)
-         ON CONFLICT (name) DO UPDATE SET value = ?2",
-    )
-    .bind(name)
-    .bind(value)
-    .execute(store.writer()?)
-    .await
-    .map_err(change_error)?;
+    sqlx::query(SET_NOTE)
+        .bind(name)
+        .bind(value)
+        .execute(store.writer()?)
+        .await
+        .map_err(change_error)?;
     Ok(())
 }
 

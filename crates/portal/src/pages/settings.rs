@@ -1,0 +1,213 @@
+//! `/settings`: one's own profile, password and sessions. With `?change=password`, or where the
+//! password must be changed, only that form stands there.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+use vestibule_core::account::Account;
+use vestibule_core::id::SessionId;
+use vestibule_core::secret::Secret;
+use vestibule_core::settings::auth::{Mode, Require};
+
+use crate::api::{change_own_password, display_name};
+use crate::body::FormBody;
+use crate::dispatch::append_cookies;
+use crate::guard::Need;
+use crate::json::time_for_people;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::view::{self, Chrome};
+use crate::visit::{V, Visit};
+
+struct SessionRow {
+    id: String,
+    browser: String,
+    client_ip: String,
+    last_seen: String,
+    is_current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    chrome: Chrome,
+    email: String,
+    email_verified: bool,
+    username: String,
+    name: String,
+    role: &'static str,
+    groups: Vec<String>,
+    has_password: bool,
+    sessions: Vec<SessionRow>,
+    notice: Option<&'static str>,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "change_password.html")]
+struct ChangePasswordPage<'a> {
+    chrome: Chrome,
+    email: String,
+    is_forced: bool,
+    rules: String,
+    error: Option<&'a str>,
+}
+
+pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> {
+    let (identity, id) = visit.require_account(Need::Person)?;
+    let account = visit.account(id).await?;
+    if identity.must_change_password || params.value("change") == Some("password") {
+        return Ok(password_form(&visit, &account, None));
+    }
+    let notice = match params.value("saved") {
+        Some("profile") => Some("Your name is saved."),
+        Some("password") => Some("Your password is changed. All other sessions have ended."),
+        Some("sessions") => Some("The session has ended."),
+        Some("others") => Some("All other sessions have ended."),
+        _ => None,
+    };
+    overview(&visit, &account, notice, None).await
+}
+
+pub(crate) async fn profile(visit: V, form: FormBody) -> Result<Response, Problem> {
+    let (_, id) = visit.require_account(Need::Own)?;
+    match display_name(form.field("name")) {
+        Err(problem) => {
+            let account = visit.account(id).await?;
+            overview(&visit, &account, None, Some(&problem)).await
+        }
+        Ok(name) => {
+            visit.authn().set_names(id, Some(name), None, &visit.actor(), visit.now).await?;
+            Ok(visit.redirect(&visit.url("/settings?saved=profile")))
+        }
+    }
+}
+
+pub(crate) async fn password(visit: V, form: FormBody) -> Result<Response, Problem> {
+    let (identity, id) = visit.require_account(Need::Person)?;
+    let was_forced = identity.must_change_password;
+    let (current, new) = (form.field("current"), form.field("new"));
+    let changed = if new == form.field("again") {
+        change_own_password(&visit, Secret::new(current), Secret::new(new)).await
+    } else {
+        Err(Problem::bad_request("The two new passwords are not the same."))
+    };
+    match changed {
+        Err(problem) => {
+            let account = visit.account(id).await?;
+            Ok(password_form(&visit, &account, Some(&problem)))
+        }
+        Ok(cookies) => {
+            let to = if was_forced { "/" } else { "/settings?saved=password" };
+            let mut response = visit.redirect(&visit.url(to));
+            append_cookies(&mut response, &cookies);
+            Ok(response)
+        }
+    }
+}
+
+/// Ends one session, or (with `others`) all but this one.
+pub(crate) async fn sessions(visit: V, form: FormBody) -> Result<Response, Problem> {
+    let (identity, account) = visit.require_account(Need::Own)?;
+    let (actor, now) = (visit.actor(), visit.now);
+    if form.ticked("others") {
+        visit.authn().end_sessions_of(account, identity.session, &actor, now).await?;
+        return Ok(visit.redirect(&visit.url("/settings?saved=others")));
+    }
+    let session: SessionId = form.field("id").parse().map_err(|_| Problem::not_found())?;
+    visit.authn().end_session(session, Some(account), false, &actor, now).await?;
+    Ok(visit.redirect(&visit.url("/settings?saved=sessions")))
+}
+
+async fn overview(
+    visit: &Visit,
+    account: &Account,
+    notice: Option<&'static str>,
+    problem: Option<&Problem>,
+) -> Result<Response, Problem> {
+    let current = visit.ctx.identity.as_ref().and_then(|identity| identity.session);
+    let sessions = visit.authn().list_sessions(Some(account.id), visit.now).await?;
+    let sessions = sessions.into_iter().map(|session| SessionRow {
+        is_current: current == Some(session.id),
+        id: session.id.to_string(),
+        browser: browser_name(&session.user_agent),
+        client_ip: session.client_ip,
+        last_seen: time_for_people(session.last_seen),
+    });
+    let page = SettingsPage {
+        chrome: Chrome::new(visit),
+        email: account.email.as_deref().unwrap_or_default().to_owned(),
+        email_verified: account.email_verified,
+        username: account.username.to_string(),
+        name: account.name.to_string(),
+        role: account.role.as_str(),
+        groups: account.groups.iter().map(ToString::to_string).collect(),
+        has_password: visit.settings.auth.password.enabled && visit.mode() == Mode::Full,
+        sessions: sessions.collect(),
+        notice,
+        error: problem.map(|problem| problem.sentence().to_owned()),
+    };
+    Ok(match problem {
+        Some(problem) => view::refused(visit, problem, &page),
+        None => view::page(visit, StatusCode::OK, &page),
+    })
+}
+
+fn password_form(visit: &Visit, account: &Account, problem: Option<&Problem>) -> Response {
+    let page = ChangePasswordPage {
+        chrome: Chrome::new(visit),
+        email: account.email.as_deref().unwrap_or(&account.username).to_owned(),
+        is_forced: account.must_change_password,
+        rules: password_rules(visit),
+        error: problem.map(Problem::sentence),
+    };
+    match problem {
+        Some(problem) => view::refused(visit, problem, &page),
+        None => view::page(visit, StatusCode::OK, &page),
+    }
+}
+
+/// What a new password must be, in one sentence.
+pub(super) fn password_rules(visit: &Visit) -> String {
+    let password = &visit.settings.auth.password;
+    let mut rules = format!("{} to {} characters", password.min_length, password.max_length);
+    for require in &password.require {
+        rules.push_str(match require {
+            Require::MixedCase => ", upper and lower case",
+            Require::Number => ", a digit",
+            Require::Symbol => ", a symbol",
+        });
+    }
+    rules.push('.');
+    rules
+}
+
+/// A browser's name from its User-Agent, for the list only.
+fn browser_name(user_agent: &str) -> String {
+    let browsers = [
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ];
+    let systems = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let find = |table: &[(&str, &'static str)]| {
+        table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+    };
+    match (find(&browsers), find(&systems)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) if user_agent.is_empty() => "Unknown program".to_owned(),
+        (None, None) => user_agent.chars().take(60).collect(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Use cases that pages and API share; no HTTP in here.
+
+pub(crate) mod launcher;
+pub(crate) mod sign_in;
