@@ -105,6 +105,12 @@ pub(crate) fn tighten_file(path: &Path) -> Result<(), OpenError> {
         Err(error) => return Err(OpenError::io(path, &error)),
     };
     let mode = meta.mode() & 0o7777;
+    if mode & 0o600 != 0o600 {
+        let path = path.display();
+        return Err(OpenError::Refused(format!(
+            "{path} has mode {mode:04o}: its owner cannot write it, and a store must be written. Run: chmod 600 {path}"
+        )));
+    }
     if mode == 0o600 {
         return Ok(());
     }
@@ -191,6 +197,17 @@ mod tests {
         let file = dir.path().join("f");
         std::fs::write(&file, "x").unwrap();
         assert!(matches!(prepare_dir(&file), Err(OpenError::NotWritable { .. })));
+    }
+
+    #[test]
+    fn x9_a_file_without_write_permission_is_refused_with_the_chmod_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        create_private(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        let refused = tighten_file(&path).unwrap_err().to_string();
+        assert!(refused.contains("0444") && refused.contains("chmod 600"), "{refused}");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl SqliteStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // When the disk is full SQLite ends a transaction by itself; sqlx then counts it as
+            // open for ever and refuses the next. Such a connection is replaced.
+            .before_acquire(|connection, _| {
+                let idle = !connection.is_in_transaction();
+                Box::pin(async move { Ok(idle) })
+            })
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options(path).journal_mode(SqliteJournalMode::Wal))
             .await
@@ -459,6 +465,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Full)
+        // A read-only root file system has no place for temporary files.
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-1024")
+        .pragma("journal_size_limit", "16777216")
         .disable_statement_logging()
 }
 
@@ -529,6 +539,7 @@ async fn bring_up(
 #[cfg(test)]
 mod tests {
     use sqlx::Row as _;
+    use vestibule_core::account::{Role, Status};
 
     use super::*;
 
@@ -578,5 +589,48 @@ mod tests {
         store.close().await;
         let refused = SqliteStore::open(&path, &[key]).await.err().unwrap();
         assert!(refused.to_string().contains("signing key two"), "{refused}");
+    }
+    fn person(n: usize) -> NewAccount {
+        NewAccount {
+            id: AccountId(uuid::Uuid::new_v4()),
+            username: format!("user-{n}"),
+            email: None,
+            email_verified: false,
+            name: "x".repeat(2000),
+            role: Role::User,
+            status: Status::Active,
+            groups: Vec::new(),
+            password_hash: None,
+            must_change_password: false,
+            created_at: UnixMillis(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn x8_a_full_disk_is_unavailable_and_the_store_recovers_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StoreKey::from_hex(&"ab".repeat(32)).unwrap();
+        let path = dir.path().join("vestibule.db");
+        let store = SqliteStore::open(&path, &[key]).await.unwrap();
+        // SQLite's own limit answers as a full disk does, and like it ends the transaction.
+        sqlx::query("PRAGMA max_page_count = 60").execute(&store.writer).await.unwrap();
+        let mut made = 0;
+        let error = loop {
+            match store.create_account(person(made), CreateCondition::Always).await {
+                Ok(_) => made += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(&error, StoreError::Unavailable(text) if text.contains("full")),
+            "{error:?}"
+        );
+        // The connection that was left in an unknown state was replaced, and with it the limit.
+        for _ in 0..10 {
+            store.create_account(person(made), CreateCondition::Always).await.unwrap();
+            made += 1;
+        }
+        assert_eq!(store.count_accounts().await.unwrap(), u64::try_from(made).unwrap());
+        assert_eq!(store.health().await.unwrap().integrity, "ok");
     }
 }

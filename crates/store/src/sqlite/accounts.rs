@@ -51,6 +51,10 @@ pub(super) async fn accounts(
         .fetch_all(store.readers()?)
         .await
         .map_err(unavailable)?;
+    // An account deleted between two pages must not look like the end of the list.
+    if let (true, Some(after)) = (rows.is_empty(), after) {
+        account(store, after).await?.ok_or(StoreError::NotFound)?;
+    }
     rows.iter().map(rows::account).collect::<Result<_, _>>().map_err(unavailable)
 }
 

@@ -177,6 +177,9 @@ pub(crate) async fn accounts_are_listed_in_order_of_creation(store: Port) {
         seen.extend(page.iter().map(|account| account.id));
     }
     assert_eq!(seen, ids);
+    store.delete_account(ids[1]).await.unwrap();
+    let lost = store.accounts(Some(ids[1]), 2).await;
+    assert!(matches!(lost, Err(StoreError::NotFound)), "{lost:?}");
 }
 
 pub(crate) async fn a_change_of_an_account_leaves_the_rest_as_it_was(store: Port) {
