@@ -22,7 +22,7 @@ pub type Digest = [u8; 32];
 /// Why a store did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A unique value (e-mail, user name, …) is taken; names which.
+    /// A unique value is taken; names which: `email`, `username`, `setup`, …
     #[error("{0} is already in use")]
     Conflict(&'static str),
     /// What was to be changed is not there.

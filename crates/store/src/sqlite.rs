@@ -444,8 +444,8 @@ fn change_error(error: sqlx::Error) -> StoreError {
     }
     let message = database.message();
     let taken = [
-        ("accounts.email", "e-mail"),
-        ("accounts.username", "user name"),
+        ("accounts.email", "email"),
+        ("accounts.username", "username"),
         ("accounts.id", "account id"),
         ("sessions.id", "session id"),
         ("session_tokens.hash", "token"),

@@ -124,7 +124,7 @@ pub(crate) async fn one_email_in_two_spellings_is_one_account(store: Port) {
     let ann = made(&store, "ann").await;
     let twin = NewAccount { email: Some("ANN@Example.org".to_owned()), ..person("other") };
     let refused = store.create_account(twin, CreateCondition::Always).await;
-    assert!(matches!(refused, Err(StoreError::Conflict("e-mail"))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict("email"))), "{refused:?}");
     let found = store.account_by_email("Ann@example.ORG").await.unwrap().unwrap();
     assert_eq!(found.id, ann.id);
     let bob = made(&store, "bob").await;
@@ -133,7 +133,7 @@ pub(crate) async fn one_email_in_two_spellings_is_one_account(store: Port) {
         ..AccountChange::default()
     };
     let refused = store.change_account(bob.id, change).await;
-    assert!(matches!(refused, Err(StoreError::Conflict("e-mail"))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict("email"))), "{refused:?}");
     let without = NewAccount { email: None, ..person("x") };
     store.create_account(without, CreateCondition::Always).await.unwrap();
     let without = NewAccount { email: None, ..person("y") };
@@ -155,7 +155,7 @@ pub(crate) async fn a_taken_username_gets_a_number(store: Port) {
     let bob = made(&store, "bob").await;
     let change = AccountChange { username: Some("ann".to_owned()), ..AccountChange::default() };
     let refused = store.change_account(bob.id, change).await;
-    assert!(matches!(refused, Err(StoreError::Conflict("user name"))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict("username"))), "{refused:?}");
     let found = store.account_by_username("ann2").await.unwrap().unwrap();
     assert_eq!(&*found.username, "ann2");
 }
