@@ -1,6 +1,7 @@
 //! Request bodies: JSON for the API, forms for the pages; small, and of the type they claim.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
@@ -15,8 +16,9 @@ use crate::visit::V;
 /// The largest body, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// A JSON body; must say `application/json`.
-pub(crate) struct JsonBody<T>(pub(crate) T);
+/// A body that is not looked at before the handler knows who asks: whoever may not come in
+/// learns nothing of what a good body would be.
+pub(crate) struct Unread(Request);
 
 /// A submitted form. Checked for its token where no header tells where it came from.
 pub(crate) struct FormBody(BTreeMap<String, String>);
@@ -33,10 +35,18 @@ impl FormBody {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = Problem;
+impl<S: Sync> FromRequest<S> for Unread {
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(request))
+    }
+}
+
+impl Unread {
+    /// Reads it as JSON; it must say `application/json`.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
+        let Self(request) = self;
         if !has_type(request.headers(), "application/json") {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -45,7 +55,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             ));
         }
         let body = read(request).await?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
+        serde_json::from_slice(&body).map_err(|error| {
             // The message names members and types of ours; values stay out of it.
             let place = format!("line {} column {}", error.line(), error.column());
             let what = match error.classify() {

@@ -12,7 +12,7 @@ use vestibule_core::api_key::{RateLimit, Scopes};
 use vestibule_core::id::KeyId;
 
 use super::{id, json, no_content};
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::guard::Need;
 use crate::json::{ApiKey, Limit};
 use crate::problem::Problem;
@@ -62,11 +62,9 @@ pub(crate) async fn list(visit: V) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, list))
 }
 
-pub(crate) async fn create(
-    visit: V,
-    JsonBody(create): JsonBody<Create>,
-) -> Result<Response, Problem> {
+pub(crate) async fn create(visit: V, body: Unread) -> Result<Response, Problem> {
     let (identity, account) = visit.require_account(Need::Keys)?;
+    let create: Create = body.json().await?;
     let new = NewKey {
         name: create.name,
         expires_in: create.expires_in.map(life).transpose()?,
@@ -81,9 +79,10 @@ pub(crate) async fn create(
 pub(crate) async fn change(
     visit: V,
     Path(text): Path<String>,
-    JsonBody(change): JsonBody<Change>,
+    body: Unread,
 ) -> Result<Response, Problem> {
     let (identity, account) = visit.require_account(Need::Keys)?;
+    let change: Change = body.json().await?;
     let key: KeyId = id(&text)?;
     let limit = match change.rate_limit {
         Some(Some(limit)) => Some(Some(RateLimit::try_from(limit)?)),

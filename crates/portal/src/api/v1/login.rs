@@ -9,7 +9,7 @@ use vestibule_authn::token::Tokens;
 use vestibule_core::settings::auth::Mode;
 
 use super::json;
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::dispatch::append_cookies;
 use crate::json::User;
 use crate::problem::Problem;
@@ -50,10 +50,11 @@ impl From<Tokens> for Issued {
     }
 }
 
-pub(crate) async fn login(visit: V, JsonBody(login): JsonBody<Login>) -> Result<Response, Problem> {
+pub(crate) async fn login(visit: V, body: Unread) -> Result<Response, Problem> {
     if visit.mode() == Mode::None {
         return Err(Problem::not_available());
     }
+    let login: Login = body.json().await?;
     let account = sign_in::check_password(&visit, &login.email, &login.password).await?;
     if login.cookie {
         let signed_in = sign_in::start(&visit, account, login.remember).await?;
@@ -71,13 +72,11 @@ pub(crate) async fn login(visit: V, JsonBody(login): JsonBody<Login>) -> Result<
     Ok(json(StatusCode::OK, Issued::from(tokens)))
 }
 
-pub(crate) async fn refresh(
-    visit: V,
-    JsonBody(refresh): JsonBody<Refresh>,
-) -> Result<Response, Problem> {
+pub(crate) async fn refresh(visit: V, body: Unread) -> Result<Response, Problem> {
     if visit.mode() == Mode::None {
         return Err(Problem::not_available());
     }
+    let refresh: Refresh = body.json().await?;
     let tokens = visit
         .authn()
         .refresh(&refresh.refresh_token, &visit.actor(), visit.now)

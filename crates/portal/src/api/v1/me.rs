@@ -7,7 +7,7 @@ use serde::Deserialize;
 use vestibule_core::credential::CredentialKind;
 
 use super::json;
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::guard::Need;
 use crate::json::User;
 use crate::problem::Problem;
@@ -31,11 +31,9 @@ pub(crate) async fn get(visit: V) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, User::from(&visit.account(id).await?)))
 }
 
-pub(crate) async fn change(
-    visit: V,
-    JsonBody(change): JsonBody<Change>,
-) -> Result<Response, Problem> {
+pub(crate) async fn change(visit: V, body: Unread) -> Result<Response, Problem> {
     let (_, id) = visit.require_account(Need::Own)?;
+    let change: Change = body.json().await?;
     let name = display_name(&change.name)?;
     let changed = visit.authn().set_names(id, Some(name), None, &visit.actor(), visit.now).await?;
     Ok(json(StatusCode::OK, User::from(&changed)))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use vestibule_core::secret::Secret;
 
 use super::no_content;
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::dispatch::append_cookies;
 use crate::guard::Need;
 use crate::problem::Problem;
@@ -21,10 +21,9 @@ pub(crate) struct Change {
     new_password: String,
 }
 
-pub(crate) async fn change(
-    visit: V,
-    JsonBody(change): JsonBody<Change>,
-) -> Result<Response, Problem> {
+pub(crate) async fn change(visit: V, body: Unread) -> Result<Response, Problem> {
+    visit.require_account(Need::Person)?;
+    let change: Change = body.json().await?;
     let cookies =
         change_own(&visit, Secret::new(change.current_password), Secret::new(change.new_password))
             .await?;

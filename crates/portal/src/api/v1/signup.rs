@@ -10,7 +10,7 @@ use vestibule_core::settings::auth::Mode;
 
 use super::json;
 use super::me::display_name;
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::json::User;
 use crate::problem::Problem;
 use crate::visit::V;
@@ -24,16 +24,14 @@ pub(crate) struct Signup {
     name: String,
 }
 
-pub(crate) async fn signup(
-    visit: V,
-    JsonBody(signup): JsonBody<Signup>,
-) -> Result<Response, Problem> {
+pub(crate) async fn signup(visit: V, body: Unread) -> Result<Response, Problem> {
     if visit.mode() == Mode::None {
         return Err(Problem::not_available());
     }
     if !visit.has_signup() {
         return Err(Problem::signup_disabled());
     }
+    let signup: Signup = body.json().await?;
     let name = display_name(&signup.name)?;
     let password = Secret::new(signup.password);
     let account =

@@ -13,7 +13,7 @@ use vestibule_core::secret::Secret;
 
 use crate::api::v1::me::display_name;
 use crate::api::v1::{id, json, no_content};
-use crate::body::JsonBody;
+use crate::body::Unread;
 use crate::guard::Need;
 use crate::json::User;
 use crate::params::Params;
@@ -86,11 +86,9 @@ fn cursor(text: &str) -> Result<AccountId, Problem> {
     text.parse().map_err(|_| Problem::bad_request("`after` is the id of an account."))
 }
 
-pub(crate) async fn create(
-    visit: V,
-    JsonBody(create): JsonBody<Create>,
-) -> Result<Response, Problem> {
+pub(crate) async fn create(visit: V, body: Unread) -> Result<Response, Problem> {
     visit.require(Need::Admin)?;
+    let create: Create = body.json().await?;
     let add = AddAccount {
         name: display_name(&create.name)?,
         email: create.email,
@@ -113,9 +111,10 @@ pub(crate) async fn get(visit: V, Path(text): Path<String>) -> Result<Response, 
 pub(crate) async fn change(
     visit: V,
     Path(text): Path<String>,
-    JsonBody(change): JsonBody<Change>,
+    body: Unread,
 ) -> Result<Response, Problem> {
     visit.require(Need::Admin)?;
+    let change: Change = body.json().await?;
     let mut account = find(&visit, &text).await?;
     let role = change.role.as_deref().map(role).transpose()?;
     let status = change.status.as_deref().map(status).transpose()?;

@@ -1,0 +1,15 @@
+//! The portal from outside, on a memory store: pages, JSON API, hand-off.
+
+mod accounts_api;
+mod admin_api;
+mod cross_site;
+mod gallery;
+mod handoff;
+mod keys_api;
+mod limits;
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of authn")]
+mod memory;
+mod modes;
+mod pages;
+mod sessions;
+mod stage;
