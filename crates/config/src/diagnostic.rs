@@ -153,8 +153,8 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 pub(crate) struct Problems(pub(crate) Vec<Diagnostic>);
 
 impl Problems {
-    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+    pub(crate) fn add(&mut self, diagnostic: impl Into<Box<Diagnostic>>) {
+        self.0.push(*diagnostic.into());
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -111,16 +111,15 @@ pub(crate) struct Variables<'a> {
 
 impl Variables<'_> {
     /// The value; an empty one is none. Fails where both spellings are set or the file cannot be read.
-    pub(crate) fn value(&mut self, name: &str) -> Result<Option<String>, Diagnostic> {
+    pub(crate) fn value(&mut self, name: &str) -> Result<Option<String>, Box<Diagnostic>> {
         let set = |name: &str| self.environment.get(name).filter(|v| !v.is_empty());
         let file_name = format!("{name}_FILE");
         let path = match (set(name), set(&file_name)) {
             (value, None) => return Ok(value.cloned()),
             (Some(_), Some(_)) => {
                 let message = format!("both `{name}` and `{file_name}` are set");
-                return Err(Diagnostic::error("both-set", message).help(format!(
-                    "unset one of them: `{file_name}` reads the value from a file"
-                )));
+                let help = format!("unset one of them: `{file_name}` reads the value from a file");
+                return Err(Diagnostic::error("both-set", message).help(help).into());
             }
             (None, Some(path)) => PathBuf::from(path),
         };
@@ -133,9 +132,16 @@ impl Variables<'_> {
             Err(why) => Err(Diagnostic::error(
                 "unreadable-file",
                 format!("cannot read `{}`, which `{file_name}` names: {why}", path.display()),
-            )),
+            )
+            .into()),
         }
     }
+}
+
+/// `file:/path` where the value comes from the file that `<NAME>_FILE` names.
+pub(crate) fn via_file(environment: &Environment, name: &str) -> Option<Arc<str>> {
+    let path = environment.get(&format!("{name}_FILE")).filter(|path| !path.is_empty())?;
+    Some(format!("file:{path}").into())
 }
 
 /// What of the rest the reading of documented variables depends on.
@@ -161,6 +167,11 @@ pub(crate) fn documented(
             Ok(None) => continue,
             Err(problem) => {
                 problems.add(problem);
+                if let Key(path) | Not(path) | AdminOfModeAdmin(path) | FirstAdmin(path) =
+                    row.reading
+                {
+                    broken.insert(path.to_owned());
+                }
                 continue;
             }
         };
@@ -198,6 +209,7 @@ pub(crate) fn documented(
             Ignored | Origin | Provider => continue,
         };
         let Some(key) = keys::find(path) else { continue };
+        let via = via_file(variables.environment, row.name);
         if reads_itself(around.file, path, row.name) {
             continue;
         }
@@ -209,6 +221,7 @@ pub(crate) fn documented(
         } else {
             Node::text(text, origin)
         };
+        node.via = via;
         if !(Checker { problems, broken }).value(&mut node, &key.kind, path, row.name) {
             broken.insert(path.to_owned());
             continue;

@@ -48,8 +48,7 @@ impl Expander<'_> {
                 match self.text(&text, node, path) {
                     Ok(value) => node.value = Value::Str(value),
                     Err(problem) => {
-                        let problem = problem.at(&node.origin);
-                        self.problems.add(problem);
+                        self.problems.add(problem.at(&node.origin));
                         return false;
                     }
                 }
@@ -59,7 +58,7 @@ impl Expander<'_> {
         true
     }
 
-    fn text(&mut self, text: &str, node: &mut Node, path: &str) -> Result<String, Diagnostic> {
+    fn text(&mut self, text: &str, node: &mut Node, path: &str) -> Result<String, Box<Diagnostic>> {
         if let Some(rest) = text.strip_prefix("literal:") {
             return Ok(rest.to_owned());
         }
@@ -78,7 +77,8 @@ impl Expander<'_> {
                     format!("set it: {name}=$(openssl rand -hex 32)")
                 } else {
                     format!("set `{name}`, or write the value here (`literal:` escapes a text that begins with `env:`)")
-                })),
+                })
+                .into()),
                 Err(problem) => Err(problem),
             };
         }

@@ -86,15 +86,28 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Re
     let mut read = source::Read::default();
     let mut broken = BTreeSet::new();
     let mut root = match file {
-        Some(path) => file_tree(path, &environment, &mut read, &mut problems, &mut broken),
+        Some(path) => source::load(path, &mut read, &mut problems),
         None => Table::default(),
     };
-    let secrets_of_files = redact::literals(&root);
+    expand::Expander {
+        environment: &environment,
+        files: &mut read.files,
+        problems: &mut problems,
+        broken: &mut broken,
+    }
+    .table(&mut root, "");
+    // Before the check, which takes out what is wrong: a wrong secret is one still.
+    let secrets = redact::literals(&root);
+    raw::Checker { problems: &mut problems, broken: &mut broken }.table(
+        &mut root,
+        keys::ROOT,
+        "",
+        false,
+        &Origin::Default,
+    );
     if read.is_partial {
         // Half a file says half the truth: what it means is not judged.
-        return Err(Report {
-            diagnostics: redact::clean(problems.into_sorted(), &secrets_of_files),
-        });
+        return Err(Report { diagnostics: redact::clean(problems.into_sorted(), &secrets, true) });
     }
     let layered = lay(&mut root, &environment, &mut read.files, &mut problems, &mut broken);
     let mut context = resolve::Context {
@@ -107,7 +120,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Re
     };
     let settings = resolve::resolve(&mut root, &mut context);
     let has_errors = problems.has_errors();
-    let diagnostics = redact::clean(problems.into_sorted(), &secrets_of_files);
+    let diagnostics = redact::clean(problems.into_sorted(), &secrets, false);
     if has_errors {
         return Err(Report { diagnostics });
     }
@@ -118,19 +131,6 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Re
         include_dirs: read.include_dirs.into_iter().collect(),
         effective: effective::of(&root),
     })
-}
-
-fn file_tree(
-    path: &Path,
-    environment: &Environment,
-    read: &mut source::Read,
-    problems: &mut Problems,
-    broken: &mut BTreeSet<String>,
-) -> Table {
-    let mut root = source::load(path, read, problems);
-    expand::Expander { environment, files: &mut read.files, problems, broken }.table(&mut root, "");
-    raw::Checker { problems, broken }.table(&mut root, keys::ROOT, "", false, &Origin::Default);
-    root
 }
 
 struct Layered {

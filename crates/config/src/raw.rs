@@ -285,13 +285,19 @@ impl Checker<'_> {
     fn trusted_proxies(&mut self, node: &mut Node, path: &str, name: &str) -> bool {
         match &mut node.value {
             Value::Bool(_) | Value::Int(1..=64) => true,
+            Value::Int(0) => {
+                node.value = Value::Bool(false);
+                true
+            }
             Value::Int(number) => {
-                let why = format!("`{name}` is {number}: a hop count lies between 1 and 64");
+                let why = format!("`{name}` is {number}: a hop count lies between 0 and 64");
                 self.refuse(node, "out-of-range", why)
             }
             Value::List(items) => {
                 static NETWORK: Kind = Kind::Text(&crate::keys::NETWORK);
-                self.items(items, &NETWORK, path, name)
+                let before = items.len();
+                items.retain_mut(|item| self.value(item, &NETWORK, path, name));
+                before == items.len() || !items.is_empty()
             }
             _ => self.wrong_type(node, name, "`false`, `true`, a hop count or a list of networks"),
         }
@@ -303,7 +309,13 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&mut self, node: &Node, name: &str, wanted: &str) -> bool {
-        let why = format!("`{name}` is {}, but takes {wanted}", node.type_name());
+        let why = match (&node.value, &node.origin) {
+            // Keys that hold secrets take any text, so none comes here.
+            (Value::Str(text), Origin::Env(_)) => {
+                format!("`{name}` is `{text}`, but takes {wanted}")
+            }
+            _ => format!("`{name}` is {}, but takes {wanted}", node.type_name()),
+        };
         self.refuse(node, "wrong-type", why)
     }
 

@@ -5,7 +5,7 @@ use crate::keys::ROOT;
 use crate::resolve::permissions::collect;
 use crate::tree::{Node, Table};
 
-/// Words in a line that make everything behind its `=` a secret, where the file is no TOML.
+/// Words in a line that make everything behind its `=` a secret.
 const TELLTALE: &[&str] = &["secret", "password", "store_key"];
 
 /// Every secret that the tree holds.
@@ -21,9 +21,16 @@ pub(crate) fn literals(root: &Table) -> Vec<String> {
 }
 
 /// The problems without the secrets in the lines they quote.
-pub(crate) fn clean(mut diagnostics: Vec<Diagnostic>, literals: &[String]) -> Vec<Diagnostic> {
+///
+/// Where a file is no TOML, or a secret is no text, the tree does not know it: then the name of the
+/// key tells.
+pub(crate) fn clean(
+    mut diagnostics: Vec<Diagnostic>,
+    literals: &[String],
+    is_partial: bool,
+) -> Vec<Diagnostic> {
     for diagnostic in &mut diagnostics {
-        let is_syntax = diagnostic.code == "syntax";
+        let by_name = is_partial || diagnostic.code == "wrong-type";
         let Some(span) = &mut diagnostic.span else { continue };
         for secret in literals {
             let stars = "*".repeat(secret.chars().count());
@@ -38,7 +45,7 @@ pub(crate) fn clean(mut diagnostics: Vec<Diagnostic>, literals: &[String]) -> Ve
             }
         }
         let lower = span.text.to_ascii_lowercase();
-        if is_syntax && TELLTALE.iter().any(|word| lower.contains(word)) {
+        if by_name && TELLTALE.iter().any(|word| lower.contains(word)) {
             hide_rest(&mut span.text);
         }
     }

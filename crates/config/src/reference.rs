@@ -16,7 +16,11 @@ pub(crate) fn all() -> String {
         line(&mut out, key);
     }
     for key in ROOT.iter().filter(|k| is_section(&k.kind)) {
-        section(&mut out, key, key.name);
+        section(&mut out, key, key.name, false);
+    }
+    out.push_str("\n# Variables of the environment that are read besides; `<NAME>_FILE` reads each from a file. Every key above is\n# also VESTIBULE_SECTION__KEY, with two underscores a level, which stands above all of these.\n");
+    for variable in crate::env::DOCUMENTED {
+        _ = writeln!(out, "# {}: {}", variable.name, variable.meaning);
     }
     out
 }
@@ -25,24 +29,19 @@ fn is_section(kind: &Kind) -> bool {
     matches!(kind, Kind::Table(_) | Kind::Tables(_))
 }
 
-fn section(out: &mut String, key: &Key, path: &str) {
-    let header = match key.kind {
-        Kind::Tables(_) => format!("#[[{path}]]"),
-        _ => format!("[{path}]"),
-    };
-    let header = if key.optional || key.later {
-        format!("#{}", header.trim_start_matches('#'))
-    } else {
-        header
-    };
+/// `in_list`: the section belongs to a list of tables, which stays empty unless uncommented.
+fn section(out: &mut String, key: &Key, path: &str, in_list: bool) {
+    let is_list = matches!(key.kind, Kind::Tables(_));
+    let header = if is_list { format!("[[{path}]]") } else { format!("[{path}]") };
+    let mark = if is_list || in_list || key.optional || key.later { "#" } else { "" };
     let later = if key.later { " (not available yet)" } else { "" };
-    _ = write!(out, "\n# {}{later}\n{header}\n", key.doc);
+    _ = write!(out, "\n# {}{later}\n{mark}{header}\n", key.doc);
     let Some(keys) = key.kind.keys() else { return };
     for key in keys.iter().filter(|k| !is_section(&k.kind)) {
         line(out, key);
     }
     for inner in keys.iter().filter(|k| is_section(&k.kind)) {
-        section(out, inner, &format!("{path}.{}", inner.name));
+        section(out, inner, &format!("{path}.{}", inner.name), is_list || in_list);
     }
 }
 

@@ -33,8 +33,10 @@ fn table(keys: &[Key], is_partial: bool) -> Json {
         keys.iter().filter(|k| k.required && !is_partial).map(|k| k.name).collect();
     let mut object =
         json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    if !required.is_empty() {
-        object["required"] = json!(required);
+    if !required.is_empty()
+        && let Json::Object(object) = &mut object
+    {
+        object.insert("required".to_owned(), json!(required));
     }
     object
 }

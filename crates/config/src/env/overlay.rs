@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Variables, tree_origin};
 use crate::diagnostic::{Diagnostic, Problems};
+use crate::expand::Expander;
 use crate::keys::suggest::closest;
 use crate::keys::{Kind, ROOT};
 use crate::raw::Checker;
@@ -35,19 +36,22 @@ pub(crate) fn apply(
             unknown(name, problems);
             continue;
         };
+        let path = segments.join(".");
         let text = match value(variables, name) {
             Ok(Some(text)) => text,
             Ok(None) => continue,
             Err(problem) => {
                 problems.add(problem);
+                broken.insert(path);
                 continue;
             }
         };
-        let path = segments.join(".");
-        let mut node = Node::text(text, tree_origin(name));
-        if let Some(pointed) = node.as_str().and_then(|t| t.strip_prefix("literal:")) {
-            node.value = Value::Str(pointed.to_owned());
-        }
+        let mut said = Table::default();
+        said.set(&path, Node::text(text, tree_origin(name)));
+        let environment = variables.environment;
+        Expander { environment, files: variables.files, problems, broken }.table(&mut said, "");
+        let Some(mut node) = said.get(&path).cloned() else { continue };
+        node.via = node.via.or_else(|| super::via_file(environment, name));
         let leaf = segments.last().map(String::as_str).unwrap_or_default().to_owned();
         if !(Checker { problems, broken }).value(&mut node, kind, &path, &leaf) {
             broken.insert(path);
@@ -66,7 +70,7 @@ pub(crate) fn apply(
 }
 
 /// A variable's value; where its name is itself a key, `<NAME>_FILE` is still read.
-fn value(variables: &mut Variables<'_>, name: &str) -> Result<Option<String>, Diagnostic> {
+fn value(variables: &mut Variables<'_>, name: &str) -> Result<Option<String>, Box<Diagnostic>> {
     if resolve(&format!("{name}_FILE")).is_some() {
         return Ok(variables.environment.get(name).filter(|v| !v.is_empty()).cloned());
     }

@@ -111,7 +111,7 @@ fn one_table(table: &Table, origin: &Origin, cx: &mut Context<'_>) -> AccessTabl
     };
     let credentials = credentials(table, cx);
     let claims = table.get("claims").map(|node| {
-        later::refuse(cx, "claims", &node.origin);
+        later::refuse(cx, "`claims`", &node.origin);
         let entries = node.as_table().map(|t| t.entries.as_slice()).unwrap_or_default();
         let values = |n: &Node| n.items().iter().filter_map(Node::as_str).map(Arc::from).collect();
         entries.iter().map(|e| (Arc::from(e.key.as_str()), values(&e.node))).collect()
@@ -142,7 +142,7 @@ fn credentials(table: &Table, cx: &mut Context<'_>) -> Option<Vec<CredentialKind
     for item in node.items() {
         let Some(kind) = item.as_str().and_then(CredentialKind::from_word) else { continue };
         if matches!(kind, CredentialKind::Jwt(_) | CredentialKind::ClientCert) {
-            later::refuse(cx, &format!("credentials = [\"{kind}\"]"), &item.origin);
+            later::refuse(cx, &format!("`credentials = [\"{kind}\"]`"), &item.origin);
         }
         kinds.push(kind);
     }

@@ -10,7 +10,7 @@ pub(crate) fn report(root: &Table, cx: &mut Context<'_>) {
     keys(root, ROOT, "", cx);
     for path in ["smtp.enabled", "auth.passkeys.enabled", "auth.totp.enabled"] {
         if root.bool(path) && root.origin(path).is_asked() {
-            refuse(cx, &format!("{path} = true"), &root.origin(path));
+            refuse(cx, &format!("`{path} = true`"), &root.origin(path));
         }
     }
     if root.str("store.url").starts_with("postgres") {
@@ -19,12 +19,12 @@ pub(crate) fn report(root: &Table, cx: &mut Context<'_>) {
     if !root.str("auth.bootstrap_admin").is_empty()
         && root.origin("auth.bootstrap_admin").is_asked()
     {
-        refuse(cx, "auth.bootstrap_admin", &root.origin("auth.bootstrap_admin"));
+        refuse(cx, "`auth.bootstrap_admin`", &root.origin("auth.bootstrap_admin"));
     }
     if root.str("auth.email.verification") == "required" {
         refuse(
             cx,
-            "auth.email.verification = \"required\"",
+            "`auth.email.verification = \"required\"`",
             &root.origin("auth.email.verification"),
         );
     }
@@ -39,11 +39,11 @@ fn keys(table: &Table, known: &'static [Key], path: &str, cx: &mut Context<'_>) 
             match &entry.node.value {
                 Value::List(items) => {
                     for item in items {
-                        refuse(cx, &format!("[[{path}]]"), &item.origin);
+                        refuse(cx, &format!("`[[{path}]]`"), &item.origin);
                     }
                 }
-                Value::Table(_) => refuse(cx, &path, &entry.key_origin),
-                _ => refuse(cx, &path, &entry.node.origin),
+                Value::Table(_) => refuse(cx, &format!("`{path}`"), &entry.key_origin),
+                _ => refuse(cx, &format!("`{path}`"), &entry.node.origin),
             }
             continue;
         }
@@ -72,6 +72,6 @@ fn keys(table: &Table, known: &'static [Key], path: &str, cx: &mut Context<'_>) 
 
 /// The one text of a refusal.
 pub(crate) fn refuse(cx: &mut Context<'_>, what: &str, origin: &Origin) {
-    let problem = Diagnostic::error("not-available-yet", format!("`{what}` is not available yet"));
+    let problem = Diagnostic::error("not-available-yet", format!("{what} is not available yet"));
     cx.problems.add(problem.at(origin).help("this version does not do it: take it out"));
 }

@@ -74,7 +74,14 @@ fn file(path: &Path, what: &str, origin: &Origin, cx: &mut Context<'_>) {
 
 fn report(path: &Path, mode: u32, what: &str, origin: &Origin, cx: &mut Context<'_>) {
     let help = format!("chmod 600 {}", path.display());
-    let problem = if is_reachable(path) {
+    // What a variable points to is usually mounted by somebody else's tool, with its own modes.
+    let is_variable = matches!(origin, Origin::Env(_));
+    let problem = if is_variable {
+        Diagnostic::warning(
+            "readable-by-others",
+            format!("{what} can be read by others (mode {mode:04o})"),
+        )
+    } else if is_reachable(path) {
         Diagnostic::error(
             "readable-by-others",
             format!("{what} can be read by others (mode {mode:04o})"),

@@ -40,7 +40,7 @@ pub(crate) fn resolve(root: &Table, cx: &mut Context<'_>) {
                         provider.id, provider.family
                     ),
                 )
-                .help("people sign in with e-mail and password"),
+                .help("unset its variables, or leave them for a version that has it"),
             );
         }
     }

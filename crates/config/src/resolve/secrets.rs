@@ -45,9 +45,13 @@ const EXAMPLES: &[&str] = &[
 
 pub(crate) fn resolve(root: &Table, auth: &Auth, cx: &mut Context<'_>) -> Secrets {
     let is_needed = !auth.is_off();
-    let auth_secret = list(root, "secrets.auth_secret", cx);
-    let jwt_secret = list(root, "secrets.jwt_secret", cx);
-    if is_needed && cx.profile == "everruns" && cx.is_missing(root, "secrets.jwt_secret") {
+    let auth_secret = list(root, "secrets.auth_secret");
+    let jwt_secret = list(root, "secrets.jwt_secret");
+    if is_needed
+        && cx.profile == "everruns"
+        && root.origin("auth.mode").is_asked()
+        && cx.is_missing(root, "secrets.jwt_secret")
+    {
         cx.error(
             "missing-secret",
             format!(
@@ -105,7 +109,7 @@ pub(crate) fn resolve(root: &Table, auth: &Auth, cx: &mut Context<'_>) -> Secret
     }
 }
 
-fn list(root: &Table, path: &str, _cx: &mut Context<'_>) -> Vec<(Secret, Origin)> {
+fn list(root: &Table, path: &str) -> Vec<(Secret, Origin)> {
     let items = root.at(path).map(|n| n.items()).unwrap_or_default();
     let text = |n: &crate::tree::Node| {
         n.as_str().filter(|t| !t.is_empty()).map(|t| (Secret::new(t), n.origin.clone()))
@@ -135,12 +139,12 @@ fn check(
     }
     let length = secret.expose_secret().len();
     if length < LEAST {
-        let message = format!("{which} has {length} bytes: at least {LEAST} are needed");
+        let message = |word| format!("{which} has {length} bytes: at least {LEAST} are {word}");
         let problem = if must {
-            Diagnostic::error("short-secret", message)
+            Diagnostic::error("short-secret", message("needed"))
         } else {
             // The document only recommends the length for the signing of tokens.
-            Diagnostic::warning("short-secret", message)
+            Diagnostic::warning("short-secret", message("recommended"))
         };
         cx.problems.add(problem.at(origin).help(help));
     }

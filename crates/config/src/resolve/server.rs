@@ -19,7 +19,9 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
     let said = said_portal(root, cx);
     let listeners = listeners(root, said.as_ref().map(|(origin, _)| origin), cx);
     let development = root.str("server.environment") == "development";
-    let (portal, origin) = said.or_else(|| from_listener(&listeners)).unwrap_or_else(|| {
+    let known = said.or_else(|| from_listener(&listeners));
+    let is_known = known.is_some();
+    let (portal, origin) = known.unwrap_or_else(|| {
         if !cx.broken.contains("server.portal_url") {
             cx.error(
                 "no-portal-url",
@@ -28,10 +30,12 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
                 "write `portal_url = \"https://auth.example.com\"` under `[server]`, or set ORIGIN",
             );
         }
-        (loopback_origin(80), Origin::Default)
+        (nowhere(), Origin::Default)
     });
     root.set_at("server.portal_url", Node::text(portal.to_string(), origin.clone()));
-    check_portal(root, &portal, &origin, development, &listeners, cx);
+    if is_known {
+        check_portal(root, &portal, &origin, development, &listeners, cx);
+    }
     let trusted_proxies = trusted_proxies(root, &listeners, cx);
     let workers = usize::try_from(root.int("server.workers")).unwrap_or(0);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -66,13 +70,10 @@ fn said_portal(root: &Table, cx: &mut Context<'_>) -> Option<(PortalOrigin, Orig
     parse(written)
 }
 
-fn loopback_origin(port: u16) -> PortalOrigin {
-    let host = Host::parse("127.0.0.1").or_else(|_| Host::parse("localhost"));
-    // Both are hosts; were they not, the portal would have no name at all.
-    match host {
-        Ok(host) => PortalOrigin { scheme: Scheme::Http, host, port },
-        Err(_) => unreachable!("a loopback address is a host"),
-    }
+/// What stands where the portal should be until the error about it is read.
+#[expect(clippy::expect_used, reason = "a constant, read by every test of this module")]
+fn nowhere() -> PortalOrigin {
+    PortalOrigin::parse("http://localhost").expect("an origin")
 }
 
 /// The first loopback listener that answers the portal.

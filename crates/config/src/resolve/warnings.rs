@@ -18,9 +18,19 @@ pub(crate) fn report(
     root: &Table,
     cx: &mut Context<'_>,
 ) {
+    // Beside errors, what a route seems to lack may only have been refused.
+    let is_whole = !cx.problems.has_errors();
+    let routes_are_whole = !cx
+        .broken
+        .iter()
+        .any(|p| ["route[", "defaults", "template"].iter().any(|s| p.starts_with(s)));
     for finding in overlap::analyse(&settings.routes) {
-        let problem = sentence(&finding, routes);
-        cx.problems.add(problem);
+        if is_whole || (finding.is_error() && routes_are_whole) {
+            cx.problems.add(sentence(&finding, routes));
+        }
+    }
+    if !is_whole {
+        return;
     }
     let has_hook = settings.listeners.iter().any(|l| l.door == ListenerDoor::ForwardAuth)
         || matches!(settings.server.trusted_proxies, TrustedProxies::List(_));
@@ -53,7 +63,7 @@ pub(crate) fn report(
 }
 
 fn sentence(finding: &Finding, routes: &[Resolved]) -> Diagnostic {
-    let place = |at: &RouteRef| routes.iter().find(|r| r.route.name == at.name);
+    let place = |at: &RouteRef| routes.iter().find(|r| r.route.origin == at.origin);
     let route_at = |at: &RouteRef| place(at).map_or(Origin::Default, |r| r.origin.clone());
     let rule_at = |at: &RouteRef, rule: usize| {
         place(at)
