@@ -6,7 +6,6 @@
 //! by prefix at a segment border, case kept; and on hosts with several prefixes a path with `%2F`,
 //! which the two readings part differently, is refused.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use vestibule_core::assertion::MANAGED;
@@ -356,11 +355,10 @@ fn traefik(settings: &Settings, places: &Places) -> String {
             + "\n"
     };
     let (mut routers, mut services) = (String::new(), String::new());
-    let mut known = BTreeMap::new();
-    for site in sites(settings) {
+    for (number, site) in sites(settings).iter().enumerate() {
         let host = traefik_host(site.pattern);
-        let number = known.len();
-        known.insert(number, ());
+        // An exact host beats a wildcard, then the longer prefix wins.
+        let rank = if site.pattern.wildcard { 10_000 } else { 20_000 };
         routers.push_str(&router(
             &format!("vestibule-own-{number}"),
             &format!("{host} && PathPrefix(`/.vestibule/`)"),
@@ -379,7 +377,7 @@ fn traefik(settings: &Settings, places: &Places) -> String {
             routers.push_str(&router(
                 &name,
                 &format!("{host} && {hidden}{path}"),
-                1_000 + route.path.len(),
+                rank + route.path.len(),
                 &name,
                 true,
             ));
@@ -393,7 +391,7 @@ fn traefik(settings: &Settings, places: &Places) -> String {
     routers.push_str(&router(
         "vestibule-portal",
         &format!("{portal} && !PathRegexp(`(?i)^/(api/authz(/|$)|api/verify$|oauth2/auth$)`)"),
-        100,
+        200_000,
         "vestibule-door",
         false,
     ));
