@@ -1,6 +1,7 @@
 //! Audit events: to the log (target `audit`) at once, to the store in batches.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -41,7 +42,7 @@ impl Authn {
         &self,
         actor: &Actor,
         event: &'static str,
-        subject: impl ToString,
+        subject: impl Display,
         outcome: &'static str,
         detail: impl Into<String>,
         now: UnixMillis,
@@ -50,7 +51,7 @@ impl Authn {
             time: now,
             event,
             actor: actor.id.clone(),
-            subject: subject.to_string(),
+            subject: format!("{subject}"),
             client_ip: actor.client_ip.map(|ip| ip.to_string()).unwrap_or_default(),
             request_id: actor.request_id.to_string(),
             outcome,

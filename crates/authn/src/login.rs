@@ -178,7 +178,7 @@ impl Authn {
             LoginError::Limited(limited)
         };
         self.limits
-            .hit("auth-password", by_client.clone(), PER_EMAIL_AND_CLIENT, now)
+            .hit("auth-password", *by_client, PER_EMAIL_AND_CLIENT, now)
             .map_err(limited)?;
         let over = self.limits.hit("auth-email", Subject::Email(email_hash), PER_EMAIL, now);
         let Err(over) = over else { return Ok(()) };
@@ -309,7 +309,7 @@ impl Authn {
             let wrong = Subject::EmailAndClient(sha256(name.as_bytes()), client);
             if settings.auth.rate_limit.is_some() {
                 this.limits
-                    .hit("auth-password", wrong.clone(), PER_EMAIL_AND_CLIENT, now)
+                    .hit("auth-password", wrong, PER_EMAIL_AND_CLIENT, now)
                     .inspect_err(|l| this.counters.rate_limited(l.scope))
                     .map_err(LoginError::Limited)?;
             }

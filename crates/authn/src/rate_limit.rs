@@ -44,7 +44,7 @@ impl Authn {
 }
 
 /// What is counted.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     /// Failing look-ups of one client.
     BadCredentials(IpAddr),
@@ -101,7 +101,7 @@ impl Limits {
                 make_room(shard, now);
             }
             let window = shard
-                .entry(subject.clone())
+                .entry(subject)
                 .or_insert(Window { start: now.0, length, count: 0 });
             if now.0.saturating_sub(window.start) >= window.length {
                 *window = Window { start: now.0, length, count: 0 };

@@ -200,6 +200,7 @@ impl Authn {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn refused(error: LoginError) -> StartError {
     StartError::Refused(format!("the administrator's password cannot be hashed: {error}"))
 }
