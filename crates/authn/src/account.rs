@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use vestibule_core::account::{
-    Account, Role, Status, canonical_email, is_username, username_from,
-};
+use vestibule_core::account::{Account, Role, Status, canonical_email, is_username, username_from};
 use vestibule_core::group::Group;
 use vestibule_core::id::AccountId;
 use vestibule_core::secret::Secret;
@@ -381,8 +379,7 @@ impl Authn {
 }
 
 fn read_email(text: &str) -> Result<String, AccountError> {
-    canonical_email(text)
-        .ok_or_else(|| AccountError::BadEmail(text.chars().take(100).collect()))
+    canonical_email(text).ok_or_else(|| AccountError::BadEmail(text.chars().take(100).collect()))
 }
 
 fn read_username(text: &str) -> Result<String, AccountError> {

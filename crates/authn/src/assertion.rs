@@ -70,7 +70,9 @@ impl Authn {
         let claims = Claims {
             iss: &active.portal,
             aud: app_origin,
-            sub: identity.account.map_or_else(|| identity.username.to_string(), |id| id.to_string()),
+            sub: identity
+                .account
+                .map_or_else(|| identity.username.to_string(), |id| id.to_string()),
             username: &identity.username,
             email: identity.email.as_deref(),
             email_verified: identity.email.is_some(),

@@ -250,9 +250,7 @@ impl Authn {
         }
         let text = std::str::from_utf8(value).ok().filter(|t| t.len() <= api_key::LONGEST);
         Some(match text {
-            Some(text)
-                if imported || api_key::has_check_digits(&active.keyring.check, text) =>
-            {
+            Some(text) if imported || api_key::has_check_digits(&active.keyring.check, text) => {
                 Presented::ApiKey(text.to_owned())
             }
             _ => Presented::Bad,
@@ -267,7 +265,8 @@ impl Authn {
         takes_basic: bool,
     ) -> Option<(Presented, bool)> {
         let value = trim(value);
-        let end = value.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(value.len());
+        let end =
+            value.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(value.len());
         let (scheme, rest) = value.split_at_checked(end)?;
         if scheme.eq_ignore_ascii_case(b"basic") {
             return takes_basic.then(|| (self.read_basic(active, rest), true));
@@ -533,8 +532,7 @@ impl Authn {
         if found.session.kind != SessionKind::Token || found.account.id != good.account {
             return Ok(None);
         }
-        let entry =
-            self.session_entry(&found, CredentialKind::Token, None, generation, world, now);
+        let entry = self.session_entry(&found, CredentialKind::Token, None, generation, world, now);
         Ok(entry.map(|mut entry| {
             let mut identity = Identity::clone(&entry.identity);
             identity.expires_at = identity.expires_at.min(good.expires_at);
@@ -691,8 +689,7 @@ fn is_jwt_shaped(token: &[u8]) -> bool {
 fn is_token68(text: &[u8]) -> bool {
     let end = text.iter().rposition(|&b| b != b'=').map_or(0, |at| at + 1);
     let (body, _) = text.split_at_checked(end).unwrap_or_default();
-    !body.is_empty()
-        && body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
+    !body.is_empty() && body.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
 }
 
 /// The first run of characters behind odd separators.
@@ -712,7 +709,11 @@ fn trim(text: &[u8]) -> &[u8] {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => {
-            if name.starts_with('[') && !name.ends_with(']') { host } else { name }
+            if name.starts_with('[') && !name.ends_with(']') {
+                host
+            } else {
+                name
+            }
         }
         _ => host,
     }

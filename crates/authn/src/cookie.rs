@@ -113,10 +113,7 @@ pub fn is_ours(name: &[u8]) -> bool {
     };
     match bare.strip_prefix(b"vestibule") {
         Some(rest) => {
-            rest.is_empty()
-                || rest == b"-device"
-                || rest == b"-csrf"
-                || rest.starts_with(b"-flow-")
+            rest.is_empty() || rest == b"-device" || rest == b"-csrf" || rest.starts_with(b"-flow-")
         }
         None => false,
     }
@@ -220,7 +217,9 @@ mod tests {
         ] {
             assert!(is_ours(name.as_bytes()), "{name}");
         }
-        for name in ["Vestibule", "vestibule2", "my-vestibule", "__host-vestibule", "", "vestibule-"] {
+        for name in
+            ["Vestibule", "vestibule2", "my-vestibule", "__host-vestibule", "", "vestibule-"]
+        {
             assert!(!is_ours(name.as_bytes()), "{name}");
         }
     }
@@ -230,12 +229,7 @@ mod tests {
         let read: Vec<_> = pairs(b"a=\"b; vestibule=1\";\tc = d=e ;; plain").collect();
         assert_eq!(
             read,
-            [
-                (&b"a"[..], &b"\"b"[..]),
-                (b"vestibule", b"1\""),
-                (b"c", b"d=e"),
-                (b"", b"plain"),
-            ]
+            [(&b"a"[..], &b"\"b"[..]), (b"vestibule", b"1\""), (b"c", b"d=e"), (b"", b"plain"),]
         );
     }
 

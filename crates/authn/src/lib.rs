@@ -115,7 +115,8 @@ impl Authn {
         });
         let work = this.clone();
         let prepared = this.service.spawn(async move { work.prepare(now).await }).await;
-        prepared.map_err(|_| StartError::Refused("the start of the sign-in service failed".into()))??;
+        prepared
+            .map_err(|_| StartError::Refused("the start of the sign-in service failed".into()))??;
         Ok(this)
     }
 
@@ -160,7 +161,9 @@ impl Authn {
     {
         match self.service.spawn(work).await {
             Ok(result) => result,
-            Err(_) => Err(StoreError::Unavailable("a task of the sign-in service broke".into()).into()),
+            Err(_) => {
+                Err(StoreError::Unavailable("a task of the sign-in service broke".into()).into())
+            }
         }
     }
 
@@ -185,7 +188,10 @@ impl Authn {
         let active = self.active.load();
         let auth = &active.settings.auth;
         auth.mode == Mode::Admin
-            && auth.admin.as_ref().is_none_or(|admin| account.email.as_deref() != Some(&*admin.email))
+            && auth
+                .admin
+                .as_ref()
+                .is_none_or(|admin| account.email.as_deref() != Some(&*admin.email))
     }
 
     /// Notes which identities a revocation caught, for those that are about to be watched.

@@ -132,8 +132,7 @@ impl Authn {
             self.count_try(hashed, &by_client, email.as_deref(), &attempt, now).await?;
         }
         let typed = attempt.password.expose_secret();
-        if typed.len() > password::LONGEST_BYTES
-            || typed.chars().count() > auth.password.max_length
+        if typed.len() > password::LONGEST_BYTES || typed.chars().count() > auth.password.max_length
         {
             return Err(LoginError::Invalid);
         }
@@ -177,14 +176,13 @@ impl Authn {
             self.counters.rate_limited(limited.scope);
             LoginError::Limited(limited)
         };
-        self.limits
-            .hit("auth-password", *by_client, PER_EMAIL_AND_CLIENT, now)
-            .map_err(limited)?;
+        self.limits.hit("auth-password", *by_client, PER_EMAIL_AND_CLIENT, now).map_err(limited)?;
         let over = self.limits.hit("auth-email", Subject::Email(email_hash), PER_EMAIL, now);
         let Err(over) = over else { return Ok(()) };
-        let device = attempt.device.as_deref().and_then(|value| {
-            keyring::open(&self.active.load().keyring.device, value.as_bytes())
-        });
+        let device = attempt
+            .device
+            .as_deref()
+            .and_then(|value| keyring::open(&self.active.load().keyring.device, value.as_bytes()));
         if let (Some(device), Some(email)) = (device, email)
             && let Some(account) =
                 self.store.account_by_email(email).await.map_err(LoginError::from)?
@@ -318,16 +316,21 @@ impl Authn {
                 return Err(LoginError::Invalid.into());
             }
             if !this.passwords.verify(current, stored).await?.is_right() {
-                this.audit_by(&actor, "password.changed", account, "failure", "reason=invalid", now);
+                this.audit_by(
+                    &actor,
+                    "password.changed",
+                    account,
+                    "failure",
+                    "reason=invalid",
+                    now,
+                );
                 return Err(LoginError::Invalid.into());
             }
             this.limits.forget(&wrong);
             this.accept_password(&new, found.email.as_deref())?;
             let hash = this.passwords.hash(new).await?;
-            let change = AccountChange {
-                password: Some((Some(hash), false)),
-                ..AccountChange::default()
-            };
+            let change =
+                AccountChange { password: Some((Some(hash), false)), ..AccountChange::default() };
             this.store.change_account(account, change).await?;
             // The session that stays must lose `must_change_password` at once.
             this.cache.forget(&[cache::Subject::Account(account)]);

@@ -142,13 +142,17 @@ fn check(password: &[u8], stored: Option<&str>) -> Checked {
         let params = Params::try_from(&hash).ok()?;
         Some((hash, params))
     }) else {
-        tracing::error!("a stored password hash cannot be read; set the password anew with `vestibule user password`");
+        tracing::error!(
+            "a stored password hash cannot be read; set the password anew with `vestibule user password`"
+        );
         return waste(password);
     };
     let too_heavy = params.m_cost() > CEILING_KIB || params.t_cost() > CEILING_PASSES;
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok();
     let (Some(algorithm), false) = (algorithm, too_heavy) else {
-        tracing::error!("a stored password hash is of another kind or asks for too much memory; set the password anew with `vestibule user password`");
+        tracing::error!(
+            "a stored password hash is of another kind or asks for too much memory; set the password anew with `vestibule user password`"
+        );
         return waste(password);
     };
     let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from);
@@ -198,8 +202,12 @@ pub(crate) fn accept(
             rules.min_length, rules.max_length
         )));
     }
-    let missing: Vec<_> =
-        rules.require.iter().filter(|rule| !holds(**rule, password)).map(|rule| kind(*rule)).collect();
+    let missing: Vec<_> = rules
+        .require
+        .iter()
+        .filter(|rule| !holds(**rule, password))
+        .map(|rule| kind(*rule))
+        .collect();
     if !missing.is_empty() {
         return Err(PasswordRefused::Weak(format!("The password lacks {}", missing.join(" and "))));
     }

@@ -37,8 +37,7 @@ impl Authn {
         let Some(limit) = self.active.load().settings.auth.rate_limit else {
             return Ok(());
         };
-        let counted =
-            self.limits.hit("auth-client", Subject::Client(network(client)), limit, now);
+        let counted = self.limits.hit("auth-client", Subject::Client(network(client)), limit, now);
         counted.inspect_err(|limited| self.counters.rate_limited(limited.scope))
     }
 }
@@ -100,9 +99,7 @@ impl Limits {
             if !shard.contains_key(&subject) && shard.len() >= SHARD_CAPACITY {
                 make_room(shard, now);
             }
-            let window = shard
-                .entry(subject)
-                .or_insert(Window { start: now.0, length, count: 0 });
+            let window = shard.entry(subject).or_insert(Window { start: now.0, length, count: 0 });
             if now.0.saturating_sub(window.start) >= window.length {
                 *window = Window { start: now.0, length, count: 0 };
             }
@@ -129,8 +126,7 @@ impl Limits {
         self.with_shard(subject, |shard| {
             let window = *shard.get(subject)?;
             let running = now.0.saturating_sub(window.start) < window.length;
-            (running && window.count >= limit.requests)
-                .then(|| limited(scope, limit, window, now))
+            (running && window.count >= limit.requests).then(|| limited(scope, limit, window, now))
         })?
     }
 
@@ -197,9 +193,7 @@ fn make_room(shard: &mut HashMap<Subject, Window>, now: UnixMillis) {
 pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
-        }
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -218,7 +212,9 @@ mod tests {
         let limits = Limits::new();
         let start = UnixMillis(1_000_500);
         for n in 0..100 {
-            assert!(limits.hit("t", client(1), LIMIT, start.plus(Duration::from_millis(n))).is_ok());
+            assert!(
+                limits.hit("t", client(1), LIMIT, start.plus(Duration::from_millis(n))).is_ok()
+            );
         }
         let late = start.plus(Duration::from_secs(30));
         let limited = limits.hit("t", client(1), LIMIT, late).unwrap_err();

@@ -135,11 +135,7 @@ impl Authn {
             changed: Notify::new(),
         });
         let id = self.watches.next.fetch_add(1, Ordering::Relaxed);
-        self.watches
-            .all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, watched.clone());
+        self.watches.all.lock().unwrap_or_else(PoisonError::into_inner).insert(id, watched.clone());
         // A revocation between the look-up and the line above found nothing to end.
         if self.revoked_since(identity) {
             watched.end();

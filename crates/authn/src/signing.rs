@@ -206,7 +206,9 @@ mod tests {
     fn keys(ages: &[i64]) -> SigningKeys {
         let assertion = ages
             .iter()
-            .map(|at| load(new_key(Purpose::Assertion, UnixMillis::from_secs(*at)).unwrap()).unwrap())
+            .map(|at| {
+                load(new_key(Purpose::Assertion, UnixMillis::from_secs(*at)).unwrap()).unwrap()
+            })
             .collect();
         SigningKeys { access_token: Vec::new(), assertion }
     }

@@ -112,7 +112,10 @@ impl Authn {
         let known = self.store.note(SECRET_NOTE).await?;
         if known.as_ref().is_some_and(|k| !active.keyring.fingerprints.contains(k)) {
             let ended = self.store.delete_all_sessions().await?;
-            tracing::warn!(sessions = ended, "auth_secret is another one than before; all sessions are ended");
+            tracing::warn!(
+                sessions = ended,
+                "auth_secret is another one than before; all sessions are ended"
+            );
         }
         if known.as_ref() != Some(first) {
             self.store.set_note(SECRET_NOTE, first).await?;

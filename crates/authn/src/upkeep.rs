@@ -28,11 +28,12 @@ impl Authn {
         shutdown.await;
         work.abort();
         let this = self.clone();
-        let _ = self.on_service::<(), crate::ports::StoreError>(async move {
-            this.flush().await;
-            Ok(())
-        })
-        .await;
+        let _ = self
+            .on_service::<(), crate::ports::StoreError>(async move {
+                this.flush().await;
+                Ok(())
+            })
+            .await;
     }
 
     async fn keep_up(self: Arc<Self>) {

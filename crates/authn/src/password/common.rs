@@ -55,7 +55,9 @@ fn is_run(text: &str) -> bool {
     let chars: Vec<char> = text.chars().collect();
     let steps: Vec<i64> = chars
         .windows(2)
-        .filter_map(|pair| Some(i64::from(u32::from(*pair.get(1)?)) - i64::from(u32::from(*pair.first()?))))
+        .filter_map(|pair| {
+            Some(i64::from(u32::from(*pair.get(1)?)) - i64::from(u32::from(*pair.first()?)))
+        })
         .collect();
     let straight = steps.iter().all(|s| *s == 1) || steps.iter().all(|s| *s == -1);
     let repeats = (1..=4).any(|piece| {
@@ -167,12 +169,23 @@ mod tests {
     #[test]
     fn seed_001_11_common_passwords_and_their_dressed_up_forms_are_refused() {
         for common in [
-            "password", "Password123456!", "12345678", "QWERTYUIOP", "P@ssw0rd!", "Admin1234!",
-            "abcdefgh", "zzzzzzzzzz", "abababab", "letmein2026", "iloveyou1",
+            "password",
+            "Password123456!",
+            "12345678",
+            "QWERTYUIOP",
+            "P@ssw0rd!",
+            "Admin1234!",
+            "abcdefgh",
+            "zzzzzzzzzz",
+            "abababab",
+            "letmein2026",
+            "iloveyou1",
         ] {
             assert!(reason(common, None, "auth.example.com").is_some(), "{common}");
         }
-        for fine in ["wet sky kettle", "8d!kPq2z", "correct horse battery staple", "Übergrößenträger"] {
+        for fine in
+            ["wet sky kettle", "8d!kPq2z", "correct horse battery staple", "Übergrößenträger"]
+        {
             assert_eq!(reason(fine, Some("ann@example.com"), "auth.example.com"), None, "{fine}");
         }
     }

@@ -201,11 +201,7 @@ async fn a_password_set_by_an_administrator_ends_the_persons_sessions() {
     let ann = house.account("ann@example.com").await;
     let token = house.session(&ann).await.token;
     assert!(is_identified(&house.ask(&cookie(&token), NOW).await));
-    house
-        .authn
-        .set_password(ann.id, Secret::new("another kettle 7"), &cli(), NOW)
-        .await
-        .unwrap();
+    house.authn.set_password(ann.id, Secret::new("another kettle 7"), &cli(), NOW).await.unwrap();
     assert!(is_nobody(&house.ask(&cookie(&token), NOW).await));
     assert!(house.log_in("ann@example.com", PASSWORD).await.is_err());
     assert!(house.log_in("ann@example.com", "another kettle 7").await.is_ok());

@@ -134,9 +134,13 @@ async fn a_host_named_with_its_port_gives_a_token_for_the_host() {
     let house = House::new().await;
     let ann = house.account("ann@example.com").await;
     let session = house.session(&ann).await.session.id;
-    for (named, host) in [("wiki.example.com:8443", APP), ("[::1]:8443", "[::1]"), ("[::1]", "[::1]")] {
+    for (named, host) in
+        [("wiki.example.com:8443", APP), ("[::1]:8443", "[::1]"), ("[::1]", "[::1]")]
+    {
         let token = enter(&house, session, named).await;
-        assert!(is_identified(&house.ask_as(&cookie(&token), Audience::App(host), CLIENT, NOW).await));
+        assert!(is_identified(
+            &house.ask_as(&cookie(&token), Audience::App(host), CLIENT, NOW).await
+        ));
     }
 }
 

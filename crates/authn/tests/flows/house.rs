@@ -233,7 +233,10 @@ impl House {
     }
 }
 
-pub(crate) async fn start(settings: Settings, store: Arc<Memory>) -> Result<Arc<Authn>, vestibule_authn::StartError> {
+pub(crate) async fn start(
+    settings: Settings,
+    store: Arc<Memory>,
+) -> Result<Arc<Authn>, vestibule_authn::StartError> {
     let store: Arc<dyn Store> = store;
     Authn::start(Arc::new(settings), store, tokio::runtime::Handle::current(), NOW).await
 }

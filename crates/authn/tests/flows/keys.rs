@@ -158,11 +158,7 @@ async fn j5_a_key_disabled_during_a_thousand_verifies_stays_disabled() {
         }
     }
     let change = KeyChange { enabled: Some(false), ..KeyChange::default() };
-    house
-        .authn
-        .change_key(record.id, None, change, None, &somebody(), NOW)
-        .await
-        .unwrap();
+    house.authn.change_key(record.id, None, change, None, &somebody(), NOW).await.unwrap();
     // From here on the change is in force, whatever was under way.
     assert!(is_rejected(&house.ask(&bearer(&key), after(1)).await));
     asking.join_all().await;
@@ -187,7 +183,8 @@ async fn seed_002_44_seed_003_74_a_deleted_key_is_dead_at_the_next_request_and_g
 #[tokio::test]
 async fn seed_002_45_another_persons_key_is_not_found() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let (hers, key) = house.key(&ann).await;
     let revoked = house.authn.revoke_key(hers.id, Some(bob.id), &somebody(), NOW).await;
     assert!(matches!(revoked, Err(KeyError::Store(StoreError::NotFound))));
@@ -320,7 +317,13 @@ async fn a_key_makes_only_keys_within_its_own_scopes_limit_and_expiry() {
 async fn a_key_needs_a_name_of_1_to_100_characters() {
     let house = House::new().await;
     let ann = house.account("ann@example.com").await;
-    for (name, good) in [("", false), ("  ", false), ("a\nb", false), (&"é".repeat(101), false), (&"é".repeat(100), true)] {
+    for (name, good) in [
+        ("", false),
+        ("  ", false),
+        ("a\nb", false),
+        (&"é".repeat(101), false),
+        (&"é".repeat(100), true),
+    ] {
         let mut new = new_key();
         new.name = name.to_owned();
         let made = house.authn.create_key(ann.id, new, None, &somebody(), NOW).await;

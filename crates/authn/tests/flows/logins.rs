@@ -183,15 +183,12 @@ async fn seed_001_70_many_clients_and_one_email_are_limited_and_a_known_browser_
     let bob = house.account("bob@example.com").await;
     let others = house.authn.remember_device(bob.id, None, NOW).await.unwrap();
     for n in 0..100 {
-        let result =
-            house.log_in_from("ann@example.com", &"x".repeat(201), client(n), NOW).await;
+        let result = house.log_in_from("ann@example.com", &"x".repeat(201), client(n), NOW).await;
         assert!(matches!(result, Err(LoginError::Invalid)), "{n}");
     }
     let try_with = |device: Option<String>, password: &str| {
-        let attempt = PasswordAttempt {
-            device,
-            ..attempt("ann@example.com", password, client(5000))
-        };
+        let attempt =
+            PasswordAttempt { device, ..attempt("ann@example.com", password, client(5000)) };
         let authn = house.authn.clone();
         async move { authn.check_password(attempt, &somebody(), NOW).await }
     };
@@ -208,7 +205,8 @@ async fn seed_001_70_many_clients_and_one_email_are_limited_and_a_known_browser_
 #[tokio::test]
 async fn a_browser_keeps_its_device_value_for_several_accounts() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let device = house.authn.remember_device(ann.id, None, NOW).await.unwrap();
     let again = house.authn.remember_device(bob.id, Some(&device), NOW).await.unwrap();
     assert_eq!(device, again);
@@ -233,7 +231,9 @@ async fn x14_a_stampede_is_told_to_come_back_and_lets_the_queue_through() {
     let good = results.iter().filter(|r| r.is_ok()).count();
     let busy = results
         .iter()
-        .filter(|r| matches!(r, Err(LoginError::Busy(l)) if l.retry_after >= Duration::from_secs(1)))
+        .filter(
+            |r| matches!(r, Err(LoginError::Busy(l)) if l.retry_after >= Duration::from_secs(1)),
+        )
         .count();
     assert_eq!(good + busy, 400);
     assert!(good >= 64 && busy > 0, "{good} good, {busy} busy");
@@ -485,10 +485,7 @@ async fn a_failed_and_a_good_sign_in_are_audited_and_counted_without_the_passwor
     assert_eq!(success.actor, ann.id.to_string());
     assert!(!format!("{events:?}").contains("wrong password"));
     let counters = house.authn.counters();
-    assert_eq!(
-        counters.signins,
-        [("password", "failure", 1), ("password", "success", 1)]
-    );
+    assert_eq!(counters.signins, [("password", "failure", 1), ("password", "success", 1)]);
 }
 
 #[tokio::test]
@@ -513,7 +510,8 @@ async fn seed_002_06_seed_002_60_in_mode_admin_everybody_else_gets_the_one_answe
     .await;
     house.account("ann@example.com").await;
     assert!(house.log_in("root@example.com", PASSWORD).await.is_ok());
-    for (email, password) in [("ann@example.com", PASSWORD), ("root@example.com", "wrong password")] {
+    for (email, password) in [("ann@example.com", PASSWORD), ("root@example.com", "wrong password")]
+    {
         assert!(matches!(house.log_in(email, password).await, Err(LoginError::Invalid)));
     }
 }

@@ -160,7 +160,11 @@ impl Store for Memory {
 
     async fn account_by_email(&self, email: &str) -> StoreResult<Option<Account>> {
         let rows = self.rows()?;
-        Ok(rows.accounts.iter().find(|(a, _)| a.email.as_deref() == Some(email)).map(|(a, _)| a.clone()))
+        Ok(rows
+            .accounts
+            .iter()
+            .find(|(a, _)| a.email.as_deref() == Some(email))
+            .map(|(a, _)| a.clone()))
     }
 
     async fn account_by_username(&self, username: &str) -> StoreResult<Option<Account>> {
@@ -261,7 +265,11 @@ impl Store for Memory {
         Ok(self.rows()?.accounts.iter().find(|(a, _)| a.id == id).and_then(|(_, h)| h.clone()))
     }
 
-    async fn create_session(&self, session: SessionRecord, token: Option<Digest>) -> StoreResult<()> {
+    async fn create_session(
+        &self,
+        session: SessionRecord,
+        token: Option<Digest>,
+    ) -> StoreResult<()> {
         let mut rows = self.rows()?;
         if let Some(token) = token {
             rows.tokens.insert(token, (session.id, None));
@@ -298,8 +306,7 @@ impl Store for Memory {
         let mut rows = self.rows()?;
         rows.tokens.retain(|_, (session, _)| *session != id);
         rows.tokens.insert(token, (id, None));
-        let session =
-            rows.sessions.iter_mut().find(|s| s.id == id).ok_or(StoreError::NotFound)?;
+        let session = rows.sessions.iter_mut().find(|s| s.id == id).ok_or(StoreError::NotFound)?;
         session.rotate = false;
         if let Some(proof) = proof {
             session.auth_time = proof.auth_time;
@@ -421,7 +428,8 @@ impl Store for Memory {
 
     async fn change_api_key(&self, id: KeyId, change: ApiKeyChange) -> StoreResult<ApiKeyRecord> {
         let mut rows = self.rows()?;
-        let (key, _) = rows.keys.iter_mut().find(|(k, _)| k.id == id).ok_or(StoreError::NotFound)?;
+        let (key, _) =
+            rows.keys.iter_mut().find(|(k, _)| k.id == id).ok_or(StoreError::NotFound)?;
         key.name = change.name.unwrap_or_else(|| key.name.clone());
         key.enabled = change.enabled.unwrap_or(key.enabled);
         key.expires_at = change.expires_at.unwrap_or(key.expires_at);

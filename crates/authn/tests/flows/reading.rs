@@ -90,7 +90,8 @@ async fn f7_only_the_configured_cookie_name_counts() {
     let ann = house.account("ann@example.com").await;
     let bob = house.account("bob@example.com").await;
     let (mine, tossed) = (house.session(&ann).await.token, house.session(&bob).await.token);
-    for name in ["vestibule", "__Secure-vestibule", "__host-vestibule", "\u{2000}__Host-vestibule"] {
+    for name in ["vestibule", "__Secure-vestibule", "__host-vestibule", "\u{2000}__Host-vestibule"]
+    {
         let reading = house.read(&cookies(&format!("{name}={tossed}")));
         assert!(is_nothing(&reading), "{name}");
         let both = cookies(&format!("{name}={tossed}; __Host-vestibule={mine}"));
@@ -187,7 +188,12 @@ async fn a_prefix_followed_by_anything_is_ours_and_bad_whatever_else_is_shown() 
     let ann = house.account("ann@example.com").await;
     let token = house.session(&ann).await.token;
     let before = house.store.lookups();
-    for text in ["vst_", "vst_short", &format!("vst_{}", "a".repeat(43)), &format!("vst_{}", "x".repeat(5000))] {
+    for text in [
+        "vst_",
+        "vst_short",
+        &format!("vst_{}", "a".repeat(43)),
+        &format!("vst_{}", "x".repeat(5000)),
+    ] {
         for mut request in [api_key(text), bearer(text)] {
             request.cookies = vec![format!("__Host-vestibule={token}")];
             assert_eq!(house.read(&request).presented, Presented::Bad, "{text}");
@@ -200,7 +206,8 @@ async fn a_prefix_followed_by_anything_is_ours_and_bad_whatever_else_is_shown() 
 #[tokio::test]
 async fn x_api_key_decides_before_authorization_and_both_are_told_as_ours() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let ((_, hers), (_, his)) = (house.key(&ann).await, house.key(&bob).await);
     let both = Request { x_api_key: Some(hers), ..bearer(&his) };
     let reading = house.read(&both);
@@ -228,7 +235,9 @@ async fn basic_is_ours_only_where_a_rule_names_it_and_its_password_is_a_key() {
     // The same key as a bearer is another kind of credential, also from a warm cache.
     let as_bearer = who(&house.ask(&bearer(&key), NOW).await);
     assert_eq!(as_bearer.credential, vestibule_core::credential::CredentialKind::ApiKey);
-    for bad in [basic("ann", PASSWORD), basic("", ""), authorization("Basic !!!"), authorization("Basic")] {
+    for bad in
+        [basic("ann", PASSWORD), basic("", ""), authorization("Basic !!!"), authorization("Basic")]
+    {
         let bad = Request { takes_basic: true, ..bad };
         assert!(is_rejected(&house.ask(&bad, NOW).await), "{bad:?}");
     }

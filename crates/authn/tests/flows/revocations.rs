@@ -34,7 +34,9 @@ async fn a_fill_that_read_before_a_revocation_cannot_undo_it() {
     let gate = house.store.hold_next_lookup();
     let early = {
         let (authn, reading) = (house.authn.clone(), reading.clone());
-        tokio::spawn(async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await })
+        tokio::spawn(
+            async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await },
+        )
     };
     gate.reached.notified().await;
     // The row was read; now the session ends, and only then does the read come back.
@@ -61,7 +63,9 @@ async fn a_key_enabled_during_a_look_up_that_found_it_off_is_there_at_the_next_r
     let gate = house.store.hold_next_lookup();
     let early = {
         let (authn, reading) = (house.authn.clone(), reading.clone());
-        tokio::spawn(async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await })
+        tokio::spawn(
+            async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await },
+        )
     };
     gate.reached.notified().await;
     switch(true).await;
@@ -78,7 +82,11 @@ async fn f2_a_signed_out_cookie_replayed_is_nobody_at_portal_and_app() {
     let host = crate::handoffs::enter(&house, started.session.id, APP).await;
     assert!(is_identified(&house.ask(&cookie(&started.token), NOW).await));
     assert!(is_identified(&house.ask_as(&cookie(&host), Audience::App(APP), CLIENT, NOW).await));
-    house.authn.end_session(started.session.id, Some(ann.id), true, &somebody(), NOW).await.unwrap();
+    house
+        .authn
+        .end_session(started.session.id, Some(ann.id), true, &somebody(), NOW)
+        .await
+        .unwrap();
     for _ in 0..3 {
         assert!(is_nobody(&house.ask(&cookie(&started.token), NOW).await));
         assert!(is_nobody(&house.ask_as(&cookie(&host), Audience::App(APP), CLIENT, NOW).await));
@@ -89,7 +97,8 @@ async fn f2_a_signed_out_cookie_replayed_is_nobody_at_portal_and_app() {
 #[tokio::test]
 async fn an_open_exchange_ends_with_its_session_key_or_account_and_no_other_does() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let (one, two, his) =
         (house.session(&ann).await, house.session(&ann).await, house.session(&bob).await);
     let (key_record, key) = house.key(&ann).await;
@@ -142,7 +151,8 @@ async fn an_open_exchange_ends_when_its_credential_expires() {
 #[tokio::test]
 async fn a_change_from_outside_drops_the_cache_and_ends_what_is_open() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let (hers, his) = (house.session(&ann).await, house.session(&bob).await);
     let (key_record, key) = house.key(&bob).await;
     let open = |identity: Arc<Identity>| house.authn.watch(&identity);
@@ -169,7 +179,8 @@ async fn a_change_from_outside_drops_the_cache_and_ends_what_is_open() {
 async fn a_key_made_by_the_command_line_works_at_the_next_request() {
     let house = House::new().await;
     let ann = house.account("ann@example.com").await;
-    let other_process = House::over(house.store.clone(), |s| s.api_keys.prefix = "cli".into()).await;
+    let other_process =
+        House::over(house.store.clone(), |s| s.api_keys.prefix = "cli".into()).await;
     let (record, key) = other_process.key(&ann).await;
     assert!(!house.read(&bearer(&key)).authorization_is_ours, "a prefix not heard of yet");
     house.authn.store_changed_outside().await;

@@ -44,9 +44,9 @@ async fn x27_a_thousand_first_requests_at_once_are_one_look_up() {
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..1000 {
         let (authn, reading) = (house.authn.clone(), reading.clone());
-        asking.spawn(async move {
-            authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await
-        });
+        asking.spawn(
+            async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await },
+        );
     }
     gate.reached.notified().await;
     tokio::task::yield_now().await;
@@ -65,12 +65,16 @@ async fn x27_a_leader_that_leaves_strands_nobody() {
     let reading = house.read(&cookie(&token));
     let leader = {
         let (authn, reading) = (house.authn.clone(), reading.clone());
-        tokio::spawn(async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await })
+        tokio::spawn(
+            async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await },
+        )
     };
     gate.reached.notified().await;
     let follower = {
         let (authn, reading) = (house.authn.clone(), reading.clone());
-        tokio::spawn(async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await })
+        tokio::spawn(
+            async move { authn.authenticate(&reading, Audience::Portal, CLIENT, NOW).await },
+        )
     };
     tokio::task::yield_now().await;
     leader.abort();
@@ -284,7 +288,8 @@ async fn without_a_store_a_cached_session_goes_on_and_an_unknown_one_is_neither_
 #[tokio::test]
 async fn a_list_names_living_sessions_newest_first_and_only_ones_own_can_be_ended() {
     let house = House::new().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let (one, two) = (house.session(&ann).await, house.session(&ann).await);
     let his = house.session(&bob).await;
     let list = house.authn.list_sessions(Some(ann.id), NOW).await.unwrap();
@@ -305,8 +310,7 @@ async fn a_list_names_living_sessions_newest_first_and_only_ones_own_can_be_ende
 async fn seed_001_43_seed_001_51_a_pending_account_is_signed_in_with_its_status() {
     let house = House::new().await;
     for status in [Status::Pending, Status::Rejected, Status::Disabled] {
-        let account =
-            house.account_as(&format!("{status}@example.com"), Role::User, status).await;
+        let account = house.account_as(&format!("{status}@example.com"), Role::User, status).await;
         let token = house.session(&account).await.token;
         assert_eq!(who(&house.ask(&cookie(&token), NOW).await).status, status);
     }
@@ -316,7 +320,8 @@ async fn seed_001_43_seed_001_51_a_pending_account_is_signed_in_with_its_status(
 async fn a_user_agent_is_cut_to_256_bytes_at_a_character() {
     let house = House::new().await;
     let ann = house.account("ann@example.com").await;
-    let agent = vestibule_authn::session::SignIn { user_agent: "é\r\n".repeat(300), ..sign_in(&ann) };
+    let agent =
+        vestibule_authn::session::SignIn { user_agent: "é\r\n".repeat(300), ..sign_in(&ann) };
     let started = house.authn.start_session(agent, None, &somebody(), NOW).await.unwrap();
     assert_eq!(started.session.user_agent, "é".repeat(128));
 }

@@ -194,7 +194,10 @@ async fn seed_003_21_seed_003_23_setup_opens_by_its_token_until_the_first_admini
     assert_eq!(made.len(), 1, "exactly one of twenty at once");
     assert_eq!((made[0].role, made[0].email_verified), (Role::Admin, true));
     let refused = |r: &Result<_, AccountError>| {
-        matches!(r, Err(AccountError::Store(StoreError::Conflict("setup")) | AccountError::Hashing(_)))
+        matches!(
+            r,
+            Err(AccountError::Store(StoreError::Conflict("setup")) | AccountError::Hashing(_))
+        )
     };
     assert_eq!(results.iter().filter(|r| refused(r)).count(), 19);
     assert!(!house.authn.is_setup_open().await);

@@ -222,10 +222,20 @@ async fn g1_a_claim_of_the_wrong_json_type_is_refused_though_the_signature_holds
     let ann = house.account("ann@example.com").await;
     let good = claims(&house.tokens(&ann).await.access_token);
     assert!(is_identified(&house.ask(&bearer(&resign(&at_jwt(), &good)), NOW).await));
-    let wrong = [json!("9999999999"), json!(null), json!([]), json!({}), json!(true), json!(1e300), json!(-1)];
+    let wrong = [
+        json!("9999999999"),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!(1e300),
+        json!(-1),
+    ];
     for name in ["exp", "iat", "sub", "sid", "jti", "aud", "iss"] {
         for value in &wrong {
-            if (name, value) == ("iat", &json!(-1)) || (name, value) == ("jti", &json!("9999999999")) {
+            if (name, value) == ("iat", &json!(-1))
+                || (name, value) == ("jti", &json!("9999999999"))
+            {
                 continue;
             }
             let mut bent = good.clone();
@@ -237,7 +247,10 @@ async fn g1_a_claim_of_the_wrong_json_type_is_refused_though_the_signature_holds
         }
         let mut bent = good.clone();
         bent.as_object_mut().unwrap().remove(name);
-        assert!(!is_identified(&house.ask(&bearer(&resign(&at_jwt(), &bent)), NOW).await), "{name}");
+        assert!(
+            !is_identified(&house.ask(&bearer(&resign(&at_jwt(), &bent)), NOW).await),
+            "{name}"
+        );
     }
     for exp in [json!(9_999_999_999.5), json!(u64::MAX), json!(i64::MAX)] {
         let mut bent = good.clone();
@@ -249,7 +262,8 @@ async fn g1_a_claim_of_the_wrong_json_type_is_refused_though_the_signature_holds
 #[tokio::test]
 async fn g2_a_signed_token_for_another_audience_or_session_is_refused() {
     let house = hs256().await;
-    let (ann, bob) = (house.account("ann@example.com").await, house.account("bob@example.com").await);
+    let (ann, bob) =
+        (house.account("ann@example.com").await, house.account("bob@example.com").await);
     let good = claims(&house.tokens(&ann).await.access_token);
     let browser = house.session(&ann).await.session.id;
     for (name, value) in [
@@ -274,7 +288,9 @@ async fn the_type_and_algorithm_of_a_token_are_pinned() {
     let ann = house.account("ann@example.com").await;
     let token = house.tokens(&ann).await.access_token;
     let good = claims(&token);
-    for typ in [None, Some("JWT"), Some("vestibule-assertion+jwt"), Some("AT+JWT"), Some("logout+jwt")] {
+    for typ in
+        [None, Some("JWT"), Some("vestibule-assertion+jwt"), Some("AT+JWT"), Some("logout+jwt")]
+    {
         let header = Header { typ: typ.map(str::to_owned), ..at_jwt() };
         assert!(is_rejected(&house.ask(&bearer(&resign(&header, &good)), NOW).await), "{typ:?}");
     }
@@ -303,7 +319,8 @@ async fn the_type_and_algorithm_of_a_token_are_pinned() {
     let header = Header { kid: Some(kid), ..at_jwt() };
     for secret in [x.as_bytes().to_vec(), URL_SAFE_NO_PAD.decode(&x).unwrap()] {
         let confused =
-            jsonwebtoken::encode(&header, &claims(&token), &EncodingKey::from_secret(&secret)).unwrap();
+            jsonwebtoken::encode(&header, &claims(&token), &EncodingKey::from_secret(&secret))
+                .unwrap();
         assert!(is_rejected(&eddsa.ask(&bearer(&confused), NOW).await));
     }
 }
@@ -354,7 +371,10 @@ async fn j4_every_bent_access_token_is_refused() {
         assert!(!is_identified(&house.ask(&bearer(&token[..at]), NOW).await), "cut at {at}");
     }
     for more in ["A", "=", ".", ".x"] {
-        assert!(!is_identified(&house.ask(&bearer(&format!("{token}{more}")), NOW).await), "{more}");
+        assert!(
+            !is_identified(&house.ask(&bearer(&format!("{token}{more}")), NOW).await),
+            "{more}"
+        );
     }
 }
 
