@@ -36,6 +36,7 @@ pub(crate) struct Refusal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WayOut {
+    ChangePassword,
     None,
     Pending,
     Rejected,
@@ -145,7 +146,9 @@ impl Refusal {
             Code::OriginNotAllowed => "This page may not connect here",
             Code::PasswordChangeRequired => "Change your password first",
             Code::RateLimited => "Too many requests",
-            Code::ReservedPath => "This path belongs to the sign-in gateway and must be sent to it directly",
+            Code::ReservedPath => {
+                "This path belongs to the sign-in gateway and must be sent to it directly"
+            }
             Code::StepUpRequired => "A stronger or fresher sign-in is needed",
             Code::StoreUnavailable => "Sign-in cannot be checked at the moment",
             Code::Unauthenticated => "Authentication required",
@@ -160,7 +163,7 @@ const fn way_out_of(code: Code) -> WayOut {
     match code {
         Code::AccountPending => WayOut::Pending,
         Code::AccountRejected => WayOut::Rejected,
-        Code::PasswordChangeRequired => WayOut::SignIn(None),
+        Code::PasswordChangeRequired => WayOut::ChangePassword,
         _ => WayOut::None,
     }
 }
@@ -186,6 +189,7 @@ impl Asked<'_> {
     fn location(&self, refusal: &Refusal) -> Option<String> {
         match refusal.way_out {
             WayOut::None => None,
+            WayOut::ChangePassword => Some(self.pages.change_password.clone()),
             WayOut::Pending => Some(self.pages.pending.clone()),
             WayOut::Rejected => Some(self.pages.rejected.clone()),
             WayOut::Secure => {
@@ -223,7 +227,7 @@ pub(crate) fn answer(refusal: &Refusal, asked: &Asked<'_>) -> Response<OutBody> 
     let redirects = match refusal.way_out {
         WayOut::Secure => asked.is_read(),
         WayOut::None => false,
-        WayOut::Pending | WayOut::Rejected | WayOut::SignIn(_) => {
+        WayOut::ChangePassword | WayOut::Pending | WayOut::Rejected | WayOut::SignIn(_) => {
             asked.audience == Audience::Navigation
         }
     };
@@ -241,7 +245,7 @@ pub(crate) fn answer(refusal: &Refusal, asked: &Asked<'_>) -> Response<OutBody> 
 pub(crate) fn answer_auth_request(refusal: &Refusal, asked: &Asked<'_>) -> Response<OutBody> {
     let mut response = Response::new(OutBody::empty());
     let redirects = asked.audience == Audience::Navigation
-        && matches!(refusal.way_out, WayOut::Pending | WayOut::Rejected | WayOut::SignIn(_));
+        && !matches!(refusal.way_out, WayOut::None | WayOut::Secure);
     let location = asked.location(refusal).filter(|_| redirects);
     *response.status_mut() = match refusal.status() {
         StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => refusal.status(),
@@ -421,10 +425,17 @@ mod tests {
             login: "https://auth.test/login".into(),
             pending: "https://auth.test/pending".into(),
             rejected: "https://auth.test/rejected".into(),
+            change_password: "https://auth.test/settings?change=password".into(),
         }
     }
 
-    fn asked<'a>(method: &'a Method, audience: Audience, url: &'a str, pages: &'a PortalPages, id: &'a RequestId) -> Asked<'a> {
+    fn asked<'a>(
+        method: &'a Method,
+        audience: Audience,
+        url: &'a str,
+        pages: &'a PortalPages,
+        id: &'a RequestId,
+    ) -> Asked<'a> {
         Asked { method, audience, url, origin: None, request_id: id, pages, route: None }
     }
 
@@ -437,7 +448,8 @@ mod tests {
     fn the_page_policy_names_the_hash_of_its_style() {
         let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
         let hash = suite.tls13().unwrap().common.hash_provider.hash(STYLE.as_bytes());
-        let hash = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash.as_ref());
+        let hash =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash.as_ref());
         assert!(PAGE_POLICY.contains(&format!("'sha256-{hash}'")), "{hash}");
     }
 
@@ -445,18 +457,29 @@ mod tests {
     fn seed_a_navigation_is_sent_to_sign_in_and_a_program_is_told() {
         let (pages, id) = (pages(), RequestId::Told("r1".into()));
         let url = "https://app.test/a?b=c&d";
-        let get = answer(&challenge(true), &asked(&Method::GET, Audience::Navigation, url, &pages, &id));
+        let get =
+            answer(&challenge(true), &asked(&Method::GET, Audience::Navigation, url, &pages, &id));
         assert_eq!(get.status(), 302);
-        assert_eq!(get.headers()["location"], "https://auth.test/login?rd=https%3A%2F%2Fapp.test%2Fa%3Fb%3Dc%26d");
+        assert_eq!(
+            get.headers()["location"],
+            "https://auth.test/login?rd=https%3A%2F%2Fapp.test%2Fa%3Fb%3Dc%26d"
+        );
         assert_eq!(get.headers()["cache-control"], "no-store");
-        let post = answer(&challenge(true), &asked(&Method::POST, Audience::Navigation, url, &pages, &id));
+        let post =
+            answer(&challenge(true), &asked(&Method::POST, Audience::Navigation, url, &pages, &id));
         assert_eq!(post.status(), 303);
-        let api = answer(&challenge(true), &asked(&Method::GET, Audience::Program, url, &pages, &id));
-        assert_eq!((api.status().as_u16(), &api.headers()["x-vestibule"]), (401, &HeaderValue::from_static("UNAUTHENTICATED")));
+        let api =
+            answer(&challenge(true), &asked(&Method::GET, Audience::Program, url, &pages, &id));
+        assert_eq!(
+            (api.status().as_u16(), &api.headers()["x-vestibule"]),
+            (401, &HeaderValue::from_static("UNAUTHENTICATED"))
+        );
         assert!(api.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
-        let frame = answer(&challenge(true), &asked(&Method::GET, Audience::Frame, url, &pages, &id));
+        let frame =
+            answer(&challenge(true), &asked(&Method::GET, Audience::Frame, url, &pages, &id));
         assert_eq!(frame.status(), 401);
-        let hopeless = answer(&challenge(false), &asked(&Method::GET, Audience::Navigation, url, &pages, &id));
+        let hopeless =
+            answer(&challenge(false), &asked(&Method::GET, Audience::Navigation, url, &pages, &id));
         assert_eq!(hopeless.status(), 401);
         assert!(!hopeless.headers().contains_key("location"));
     }
@@ -466,13 +489,22 @@ mod tests {
         let (pages, id) = (pages(), RequestId::Told("r1".into()));
         for code in Code::ALL {
             let refusal = Refusal::new(*code, Reason::Internal);
-            let answer = answer_auth_request(&refusal, &asked(&Method::GET, Audience::Navigation, "", &pages, &id));
+            let answer = answer_auth_request(
+                &refusal,
+                &asked(&Method::GET, Audience::Navigation, "", &pages, &id),
+            );
             assert!(matches!(answer.status().as_u16(), 401 | 403 | 503), "{code}");
         }
-        let go = answer_auth_request(&challenge(true), &asked(&Method::GET, Audience::Navigation, "https://a.test/", &pages, &id));
+        let go = answer_auth_request(
+            &challenge(true),
+            &asked(&Method::GET, Audience::Navigation, "https://a.test/", &pages, &id),
+        );
         assert_eq!(go.status(), 401);
         assert!(go.headers().contains_key("location"));
-        let stay = answer_auth_request(&challenge(true), &asked(&Method::GET, Audience::Program, "https://a.test/", &pages, &id));
+        let stay = answer_auth_request(
+            &challenge(true),
+            &asked(&Method::GET, Audience::Program, "https://a.test/", &pages, &id),
+        );
         assert!(!stay.headers().contains_key("location"));
     }
 

@@ -49,7 +49,9 @@ pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &TrustedProxies
         TrustedProxies::Hops(count) => {
             let chain: Vec<Option<IpAddr>> = hops(headers).collect();
             let at = chain.len().saturating_sub(*count);
-            unvouched(if *count == 0 { None } else { chain.get(at).copied().flatten() }.unwrap_or(peer))
+            unvouched(
+                if *count == 0 { None } else { chain.get(at).copied().flatten() }.unwrap_or(peer),
+            )
         }
         TrustedProxies::List(list) => {
             if !is_listed(list, peer) {
@@ -133,7 +135,7 @@ pub(crate) fn scheme(headers: &HeaderMap, tls: bool, client: Client, portal: Sch
         return Scheme::Https;
     }
     let told = client.vouched.then(|| single(headers, &X_FORWARDED_PROTO)).flatten();
-    told.and_then(|told| proto(told)).unwrap_or(portal)
+    told.and_then(proto).unwrap_or(portal)
 }
 
 /// `http` or `https` and nothing else.
@@ -162,16 +164,20 @@ pub(crate) fn host_of<B>(request: &Request<B>) -> Result<(Host, Option<u16>), Ma
     }
     let field = field.map(|value| value.to_str().map_err(|_| Malformed)).transpose()?;
     let field = field.map(|text| Host::parse_authority(text).map_err(|_| Malformed)).transpose()?;
-    if uri.scheme_str().is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https")) {
+    if uri.scheme_str().is_some_and(|scheme| {
+        !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https")
+    }) {
         return Err(Malformed);
     }
     let Some(authority) = uri.authority() else { return field.ok_or(Malformed) };
     let authority = Host::parse_authority(authority.as_str()).map_err(|_| Malformed)?;
-    let port = |port: Option<u16>| port.or(match uri.scheme_str() {
-        Some("https") => Some(443),
-        Some(_) => Some(80),
-        None => None,
-    });
+    let port = |port: Option<u16>| {
+        port.or(match uri.scheme_str() {
+            Some("https") => Some(443),
+            Some(_) => Some(80),
+            None => None,
+        })
+    };
     match field {
         None if request.version() == Version::HTTP_2 => Ok(authority),
         None => Err(Malformed),
@@ -234,7 +240,11 @@ pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool
 }
 
 /// The method a CORS preflight asks about; `None`: no preflight.
-pub(crate) fn preflight<'a>(method: &Method, headers: &'a HeaderMap, has_body: bool) -> Option<&'a str> {
+pub(crate) fn preflight<'a>(
+    method: &Method,
+    headers: &'a HeaderMap,
+    has_body: bool,
+) -> Option<&'a str> {
     if *method != Method::OPTIONS || has_body || !headers.contains_key(header::ORIGIN) {
         return None;
     }
@@ -294,7 +304,11 @@ mod tests {
             (TrustedProxies::Nobody, "9.9.9.9"),
         ] {
             let seen = client(&headers, peer, &trusted);
-            assert_eq!((seen.ip, seen.network_ip, seen.vouched), (ip(want), peer, false), "{trusted:?}");
+            assert_eq!(
+                (seen.ip, seen.network_ip, seen.vouched),
+                (ip(want), peer, false),
+                "{trusted:?}"
+            );
         }
     }
 
@@ -311,15 +325,27 @@ mod tests {
             assert_eq!(told(junk.trim_end(), stranger), Scheme::Https, "{junk:?}");
         }
         assert_eq!(told("javascript", vouched), Scheme::Https);
-        assert_eq!(scheme(&map(&[("x-forwarded-proto", "http")]), true, vouched, Scheme::Http), Scheme::Https);
+        assert_eq!(
+            scheme(&map(&[("x-forwarded-proto", "http")]), true, vouched, Scheme::Http),
+            Scheme::Https
+        );
     }
 
     #[test]
     fn a2_the_whole_family_is_known_in_every_spelling() {
         for name in [
-            "Forwarded", "X-Forwarded-For", "x_forwarded_for", "X.Forwarded.Prefix", "x-forwarded-server",
-            "X-Original-URL", "x-original-uri", "X-Rewrite-URL", "True-Client-IP", "CF-Connecting-IP",
-            "X-Client-IP", "X-Real-IP",
+            "Forwarded",
+            "X-Forwarded-For",
+            "x_forwarded_for",
+            "X.Forwarded.Prefix",
+            "x-forwarded-server",
+            "X-Original-URL",
+            "x-original-uri",
+            "X-Rewrite-URL",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Client-IP",
+            "X-Real-IP",
         ] {
             assert!(is_forwarding(name.as_bytes()), "{name}");
         }

@@ -81,10 +81,8 @@ pub(crate) async fn forward(
         outcome
     };
     match outcome {
-        Ok((response, lease)) => {
-            pass_on(exchange, &route, &sent, response, lease, forward.upgrade)
-                .unwrap_or_else(|fault| fail(snapshot, exchange, &sent, &forward.target, &fault))
-        }
+        Ok((response, lease)) => pass_on(exchange, &route, &sent, response, lease, forward.upgrade)
+            .unwrap_or_else(|fault| fail(snapshot, exchange, &sent, &forward.target, &fault)),
         Err(fault) => fail(snapshot, exchange, &sent, &forward.target, &fault),
     }
 }
@@ -128,8 +126,10 @@ fn prepare(
     app: &upstream::Target,
 ) {
     let Forward { parts, target, route, pass, upgrade, .. } = forward;
-    let te_trailers = facts::lists(&parts.headers, &header::TE, "trailers") && is_grpc(&parts.headers);
-    let upgrade_to = if upgrade.is_some() { parts.headers.get(header::UPGRADE).cloned() } else { None };
+    let te_trailers =
+        facts::lists(&parts.headers, &header::TE, "trailers") && is_grpc(&parts.headers);
+    let upgrade_to =
+        if upgrade.is_some() { parts.headers.get(header::UPGRADE).cloned() } else { None };
     let asked_host = parts.headers.get(header::HOST).cloned();
     headers::strip_request(&mut parts.headers, exchange.client.vouched);
     headers::clean_credentials(&mut parts.headers, &pass.reading);
@@ -183,10 +183,13 @@ fn authority_of(target: &Target) -> HeaderValue {
 fn path_and_query(parts: &Parts, target: &Target, strip_prefix: &str) -> PathAndQuery {
     let path = target.path.as_str();
     let stripped = match path.strip_prefix(strip_prefix) {
-        Some(rest) if !strip_prefix.is_empty() && (rest.is_empty() || rest.starts_with('/')) => rest,
+        Some(rest) if !strip_prefix.is_empty() && (rest.is_empty() || rest.starts_with('/')) => {
+            rest
+        }
         _ => path,
     };
-    if stripped.len() == parts.uri.path().len() && stripped == parts.uri.path()
+    if stripped.len() == parts.uri.path().len()
+        && stripped == parts.uri.path()
         && let Some(same) = parts.uri.path_and_query()
     {
         return same.clone();
@@ -279,10 +282,7 @@ impl Way<'_> {
     async fn await_answer(
         &self,
         sending: impl Future<
-            Output = Result<
-                Response<Incoming>,
-                hyper::client::conn::TrySendError<Request<InBody>>,
-            >,
+            Output = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<InBody>>>,
         >,
         deadline: &Deadline,
     ) -> Result<Response<Incoming>, (Fault, Option<Request<InBody>>)> {

@@ -70,7 +70,8 @@ pub(crate) async fn answer(
 ) -> Response<OutBody> {
     let (parts, _body) = request.into_parts();
     let Some(dialect) = dialect(parts.uri.path()) else {
-        let head = pipeline::Head { method: &parts.method, headers: &parts.headers, upgrade: false };
+        let head =
+            pipeline::Head { method: &parts.method, headers: &parts.headers, upgrade: false };
         let refusal = Refusal::new(Code::NoRoute, Reason::NoRoute);
         return pipeline::refuse(snapshot, exchange, &head, None, &refusal);
     };
@@ -83,7 +84,9 @@ pub(crate) async fn answer(
             Some((_, target)) => allow(exchange, &route, &pass, &parts.headers, target),
             None => Response::new(OutBody::empty()),
         },
-        Err(refusal) => refuse(snapshot, exchange, dialect, &parts.headers, asked.as_ref(), &refusal),
+        Err(refusal) => {
+            refuse(snapshot, exchange, dialect, &parts.headers, asked.as_ref(), &refusal)
+        }
     }
 }
 
@@ -158,9 +161,7 @@ fn read(dialect: &Dialect, headers: &HeaderMap) -> Result<AskedAbout, Refusal> {
     };
     let method = Method::from_bytes(one(&dialect.method)?.as_bytes()).map_err(|_| malformed())?;
     let (scheme, authority, uri) = match &dialect.place {
-        Place::Parts => {
-            (one(&X_FORWARDED_PROTO)?, one(&X_FORWARDED_HOST)?, one(&X_FORWARDED_URI)?)
-        }
+        Place::Parts => (one(&X_FORWARDED_PROTO)?, one(&X_FORWARDED_HOST)?, one(&X_FORWARDED_URI)?),
         Place::Url(name) => split_url(one(name)?)?,
     };
     let scheme = facts::proto(scheme).ok_or_else(malformed)?;
@@ -292,10 +293,22 @@ mod tests {
 
     #[test]
     fn c5_a_malformed_original_url_is_refused() {
-        let asks = |url: &str| is_read("/oauth2/auth", &[("x-original-method", "GET"), ("x-original-url", url)]);
+        let asks = |url: &str| {
+            is_read("/oauth2/auth", &[("x-original-method", "GET"), ("x-original-url", url)])
+        };
         assert!(asks("https://app.test/a?b"));
         assert!(asks("https://app.test"));
-        for bad in ["/a", "app.test/a", "ftp://app.test/", "https://", "https://a b/", "https://u@app.test/", "https://app.test/a#b", "https://app.test/a/../b", "https:///a"] {
+        for bad in [
+            "/a",
+            "app.test/a",
+            "ftp://app.test/",
+            "https://",
+            "https://a b/",
+            "https://u@app.test/",
+            "https://app.test/a#b",
+            "https://app.test/a/../b",
+            "https:///a",
+        ] {
             assert!(!asks(bad), "{bad}");
         }
     }
@@ -303,11 +316,14 @@ mod tests {
     #[test]
     fn an_original_url_and_a_forwarded_host_must_agree() {
         let asks = |host: &str| {
-            is_read("/oauth2/auth", &[
-                ("x-original-method", "GET"),
-                ("x-original-url", "https://app.test/"),
-                ("x-forwarded-host", host),
-            ])
+            is_read(
+                "/oauth2/auth",
+                &[
+                    ("x-original-method", "GET"),
+                    ("x-original-url", "https://app.test/"),
+                    ("x-forwarded-host", host),
+                ],
+            )
         };
         assert!(asks("app.test") && asks("APP.test:443"));
         assert!(!asks("other.test"));

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::header;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use vestibule_authn::Authn;
 use vestibule_authn::authenticate::Reading;
 use vestibule_authn::cookie;
@@ -81,12 +81,20 @@ fn connection_listed(headers: &mut HeaderMap, doomed: &mut Vec<HeaderName>) {
     for line in headers.get_all(header::CONNECTION) {
         for token in line.as_bytes().split(|&b| b == b',') {
             let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else { continue };
-            if name != header::HOST && name != header::CONTENT_LENGTH && headers.contains_key(&name) {
+            if name != header::HOST && name != header::CONTENT_LENGTH && headers.contains_key(&name)
+            {
                 doomed.push(name);
             }
         }
     }
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE, header::TRAILER, header::EXPECT] {
+    for name in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        header::EXPECT,
+    ] {
         if headers.contains_key(&name) {
             doomed.push(name);
         }
@@ -139,9 +147,11 @@ pub(crate) fn set_forwarding(headers: &mut HeaderMap, origin: &Origin<'_>) {
 fn set_trace(headers: &mut HeaderMap, origin: &Origin<'_>) {
     let good = |value: &HeaderValue| {
         let text = value.as_bytes();
-        text.len() == 55 && text.starts_with(b"00-") && text.get(3..).is_some_and(|rest| {
-            rest.iter().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f' | b'-'))
-        })
+        text.len() == 55
+            && text.starts_with(b"00-")
+            && text.get(3..).is_some_and(|rest| {
+                rest.iter().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f' | b'-'))
+            })
     };
     if origin.client.vouched && headers.get(&TRACEPARENT).is_some_and(good) {
         return;
@@ -154,7 +164,8 @@ fn set_trace(headers: &mut HeaderMap, origin: &Origin<'_>) {
     };
     let (high, low) = id.as_u64_pair();
     let mut text = String::with_capacity(55);
-    let _ = write!(text, "00-{high:016x}{low:016x}-{:016x}-01", (high ^ low.rotate_left(32)).max(1));
+    let _ =
+        write!(text, "00-{high:016x}{low:016x}-{:016x}-01", (high ^ low.rotate_left(32)).max(1));
     set(headers, TRACEPARENT, &text);
 }
 
@@ -169,7 +180,8 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 pub(crate) fn told_request_id(headers: &HeaderMap) -> Option<RequestId> {
     let told = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b);
-    ((1..=128).contains(&told.len()) && told.bytes().all(plain)).then(|| RequestId::Told(told.into()))
+    ((1..=128).contains(&told.len()) && told.bytes().all(plain))
+        .then(|| RequestId::Told(told.into()))
 }
 
 /// Takes our credentials off: what is left is what the app may see.
@@ -230,7 +242,14 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, by_cookie: bool) {
         }
         doomed.push(header::CONNECTION);
     }
-    let own = [header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE, KEEP_ALIVE, PROXY_CONNECTION, X_VESTIBULE];
+    let own = [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        X_VESTIBULE,
+    ];
     for name in doomed.into_iter().chain(own) {
         headers.remove(name);
     }
@@ -303,8 +322,13 @@ impl Rendered {
         now: UnixMillis,
     ) -> Rc<IdentityHeaders> {
         let AppOrigin { scheme, host, port } = app;
-        let key =
-            Key { generation: identity.generation, route: route.uid, scheme, host: host.clone(), port };
+        let key = Key {
+            generation: identity.generation,
+            route: route.uid,
+            scheme,
+            host: host.clone(),
+            port,
+        };
         let mut kept = self.0.borrow_mut();
         let found = kept.young.get(&key).or_else(|| kept.old.get(&key)).cloned();
         if let Some(found) = found.filter(|found| now < found.renew_at) {
@@ -326,7 +350,8 @@ fn render(
     app: AppOrigin<'_>,
     now: UnixMillis,
 ) -> IdentityHeaders {
-    let mut headers = IdentityHeaders { values: Vec::with_capacity(6), renew_at: UnixMillis(i64::MAX) };
+    let mut headers =
+        IdentityHeaders { values: Vec::with_capacity(6), renew_at: UnixMillis(i64::MAX) };
     if identity.account.is_some() && identity.status != Status::Active {
         return headers;
     }
@@ -440,10 +465,20 @@ mod tests {
     fn b2_b4_nothing_a_client_says_about_itself_survives() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("host", "a"), ("connection", "x-keep, Remote-User, close"), ("remote-user", "root"),
-            ("remote_user", "root"), ("x-forwarded-for", "6.6.6.6"), ("x_forwarded_proto", "https"),
-            ("x-vestibule-internal", "1"), ("forwarded", "for=6.6.6.6"), ("x-keep", "1"), ("te", "trailers"),
-            ("proxy", "http://evil"), ("accept", "*/*"), ("x-custom", "1"), ("content-length", "3"),
+            ("host", "a"),
+            ("connection", "x-keep, Remote-User, close"),
+            ("remote-user", "root"),
+            ("remote_user", "root"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x_forwarded_proto", "https"),
+            ("x-vestibule-internal", "1"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-keep", "1"),
+            ("te", "trailers"),
+            ("proxy", "http://evil"),
+            ("accept", "*/*"),
+            ("x-custom", "1"),
+            ("content-length", "3"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
@@ -459,14 +494,24 @@ mod tests {
 
     #[test]
     fn b10_control_characters_are_taken_out_of_a_name() {
-        assert_eq!(plain_value("a\r\nb\0c é"), HeaderValue::from_bytes("abc é".as_bytes()).unwrap());
+        assert_eq!(
+            plain_value("a\r\nb\0c é"),
+            HeaderValue::from_bytes("abc é".as_bytes()).unwrap()
+        );
     }
 
     #[test]
     fn globs_tell_groups() {
         for (glob, text, holds) in [
-            ("*", "a", true), ("app-*", "app-x", true), ("app-*", "xapp-", false), ("*-ro", "a-ro", true),
-            ("a*b*c", "a1b2c", true), ("a*b*c", "acb", false), ("a", "a", true), ("a", "ab", false), ("a*a", "a", false),
+            ("*", "a", true),
+            ("app-*", "app-x", true),
+            ("app-*", "xapp-", false),
+            ("*-ro", "a-ro", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "acb", false),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*a", "a", false),
         ] {
             assert_eq!(glob_matches(glob, text), holds, "{glob} {text}");
         }

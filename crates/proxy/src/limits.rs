@@ -131,7 +131,8 @@ impl Ticker {
 impl Deadline {
     /// Moves the deadline to `after` from now; longer by at most two ticks.
     pub(crate) fn arm(&self, after: Duration) {
-        let ticks = u64::try_from(after.as_millis().div_ceil(TICK.as_millis())).unwrap_or(NEVER / 2);
+        let ticks =
+            u64::try_from(after.as_millis().div_ceil(TICK.as_millis())).unwrap_or(NEVER / 2);
         self.set(self.ticker.now.get().saturating_add(ticks).saturating_add(1));
     }
 

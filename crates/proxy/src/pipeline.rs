@@ -151,9 +151,6 @@ impl Target {
         }
         let (host, port) = facts::host_of(request).map_err(|_| Refusal::malformed())?;
         exchange.host = Some(host.clone());
-        if !facts::credentials_stand_once(request.headers()) {
-            return Err(Refusal::malformed());
-        }
         let portal = &snapshot.portal;
         let scheme =
             facts::scheme(request.headers(), exchange.conn.tls, exchange.client, portal.scheme);
@@ -216,7 +213,8 @@ fn redirect_door(
     request: &Request<Incoming>,
     target: &Target,
 ) -> Response<OutBody> {
-    let known = snapshot.is_portal_host(&target.host) || snapshot.table.find_host(&target.host).is_some();
+    let known =
+        snapshot.is_portal_host(&target.host) || snapshot.table.find_host(&target.host).is_some();
     let refusal = Refusal::https_required(known);
     let outside = Target {
         scheme: Scheme::Http,
@@ -236,14 +234,18 @@ async fn proxy_door(
     request: Request<Incoming>,
     target: Target,
 ) -> Response<OutBody> {
+    let portal_host = snapshot.is_portal_host(&target.host);
+    if portal_host && forward_auth::dialect(target.path.as_str()).is_some() {
+        return Box::pin(forward_auth::answer(snapshot, exchange, request)).await;
+    }
+    if !facts::credentials_stand_once(request.headers()) {
+        let refusal = Refusal::malformed();
+        return refuse(snapshot, exchange, &request_head(&request), Some(&target), &refusal);
+    }
     if snapshot.portal.scheme == Scheme::Https && target.scheme == Scheme::Http {
         let refusal = Refusal::https_required(true);
         let outside = Target { port: https_port(snapshot, &target), ..target };
         return refuse(snapshot, exchange, &request_head(&request), Some(&outside), &refusal);
-    }
-    let portal_host = snapshot.is_portal_host(&target.host);
-    if portal_host && forward_auth::dialect(target.path.as_str()).is_some() {
-        return Box::pin(forward_auth::answer(snapshot, exchange, request)).await;
     }
     let route = snapshot.find(&target.host, &target.path).cloned();
     if portal_host && snapshot.is_portal_path(&target.path, route.as_deref().map(|r| &*r.route)) {
@@ -401,7 +403,9 @@ pub(crate) async fn judge(
     exchange.identity.clone_from(&identity);
     match Refusal::of(decision) {
         Some(refusal) => Err(refusal),
-        None if decision.verdict.reason() == Reason::Preflight => Ok(Pass { identity: None, reading }),
+        None if decision.verdict.reason() == Reason::Preflight => {
+            Ok(Pass { identity: None, reading })
+        }
         None => Ok(Pass { identity, reading }),
     }
 }

@@ -55,7 +55,9 @@ pub enum StartError {
     #[error("{0}")]
     Configuration(String),
     /// A thread or its runtime cannot be made.
-    #[error("cannot start a worker thread: {0}. Raise the limits on threads and open files (`ulimit -u`, `ulimit -n`)")]
+    #[error(
+        "cannot start a worker thread: {0}. Raise the limits on threads and open files (`ulimit -u`, `ulimit -n`)"
+    )]
     Worker(io::Error),
 }
 
@@ -70,7 +72,8 @@ fn bind_advice(address: &SocketAddr, source: &io::Error) -> String {
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => {
-            "no network interface has this address. Use one that `ip addr` shows, or 0.0.0.0".to_owned()
+            "no network interface has this address. Use one that `ip addr` shows, or 0.0.0.0"
+                .to_owned()
         }
         _ => source.to_string(),
     }
@@ -96,7 +99,9 @@ impl Proxy {
         let bound = settings.listeners.iter().map(|one| listener::bind(one, workers));
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         let registry = Arc::new(Registry::default());
-        let log = LogChannel::start(config.access_log, registry.clone()).map_err(StartError::Worker)?;
+        let (alive, ended) = mpsc::channel(1);
+        let log = LogChannel::start(config.access_log, registry.clone(), alive.clone())
+            .map_err(StartError::Worker)?;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             listeners: settings.listeners.clone(),
@@ -110,7 +115,6 @@ impl Proxy {
             stop: CancellationToken::new(),
         });
         let addresses = bound.iter().map(|bound| bound.address).enumerate().collect();
-        let (alive, ended) = mpsc::channel(1);
         for (number, sockets) in per_worker(bound, workers).into_iter().enumerate() {
             spawn_worker(number, shared.clone(), log.clone(), sockets, alive.clone())
                 .map_err(StartError::Worker)?;
@@ -128,10 +132,12 @@ impl Proxy {
     /// differ, which needs a restart.
     pub fn reload(&self, settings: Arc<Settings>) -> Result<(), String> {
         if settings.listeners != self.shared.listeners {
-            return Err("[[listener]] has changed, which needs a restart; nothing was reloaded".to_owned());
+            return Err(
+                "[[listener]] has changed, which needs a restart; nothing was reloaded".to_owned()
+            );
         }
-        let snapshot = Snapshot::new(settings.clone(), &self.ids)?;
-        self.shared.tls.reload(&settings.tls)?;
+        let snapshot = Snapshot::new(settings, &self.ids)?;
+        self.shared.tls.reload(&snapshot.settings.tls)?;
         self.shared.snapshot.store(Arc::new(snapshot));
         Ok(())
     }
@@ -144,10 +150,7 @@ impl Proxy {
 
     /// The metrics at this moment.
     pub fn metrics(&self) -> Metrics {
-        Metrics {
-            registry: self.shared.registry.clone(),
-            certificates: self.shared.tls.expiries(),
-        }
+        Metrics { registry: self.shared.registry.clone(), certificates: self.shared.tls.expiries() }
     }
 
     /// Stops accepting, ends idle connections, lets requests under way finish for at most
@@ -208,7 +211,9 @@ struct Watchdog(Arc<Shared>);
 impl Drop for Watchdog {
     fn drop(&mut self) {
         if !self.0.drain.is_cancelled() {
-            tracing::error!("a worker died; the process ends so that its supervisor starts it anew");
+            tracing::error!(
+                "a worker died; the process ends so that its supervisor starts it anew"
+            );
             std::process::exit(WORKER_DIED);
         }
     }

@@ -103,7 +103,9 @@ impl RequestId {
     /// Calls `f` with the text.
     pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match self {
-            Self::Own(uuid) => f(uuid.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())),
+            Self::Own(uuid) => {
+                f(uuid.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+            }
             Self::Told(text) => f(text),
         }
     }

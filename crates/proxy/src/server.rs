@@ -30,6 +30,8 @@ use crate::limits::{
 use crate::worker::Worker;
 use crate::{pipeline, record};
 
+/// How long an idle HTTP/2 client may take to answer our goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
 const PREFACE_START: &[u8] = b"PRI ";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -118,7 +120,8 @@ async fn read_start(stream: &mut TcpStream) -> Option<Bytes> {
             _ => return None,
         }
         let common = start.len().min(PREFACE_START.len());
-        let undecided = common < PREFACE_START.len() && start.get(..common) == PREFACE_START.get(..common);
+        let undecided =
+            common < PREFACE_START.len() && start.get(..common) == PREFACE_START.get(..common);
         if !undecided {
             return Some(start.freeze());
         }
@@ -144,7 +147,8 @@ async fn serve_stream<S>(
             }
         })
     };
-    let (deadline, limit) = (worker.ticker.deadline(), worker.snapshot().settings.server.header_timeout);
+    let (deadline, limit) =
+        (worker.ticker.deadline(), worker.snapshot().settings.server.header_timeout);
     let served = if http2 {
         let conn = http2_builder().serve_connection(io, service);
         Driver::new(&worker, conn, state, deadline, limit).await
@@ -159,8 +163,8 @@ async fn serve_stream<S>(
         }
         served
     };
-    if let Err(end) = served {
-        worker.metrics.connection_error(end.kind());
+    if let Some(error) = served.err().and_then(|end| end.kind()) {
+        worker.metrics.connection_error(error);
     }
 }
 
@@ -204,16 +208,17 @@ enum End {
 }
 
 impl End {
-    fn kind(&self) -> record::ConnectionError {
+    /// What is counted; that an idle connection ends is nobody's error.
+    fn kind(&self) -> Option<record::ConnectionError> {
         use record::ConnectionError as E;
-        match self {
+        Some(match self {
             Self::Hyper(error) if error.is_parse_too_large() => E::HeadTooLarge,
             Self::Hyper(error) if error.is_parse() => E::BadRequest,
             Self::Hyper(_) => E::Io,
             Self::HeadTimeout => E::HeaderTimeout,
-            Self::Idle => E::Idle,
+            Self::Idle => return None,
             Self::Stalled => E::Stalled,
-        }
+        })
     }
 }
 
@@ -288,6 +293,7 @@ impl<C> Driver<C> {
         self.seen_moved = self.state.moved();
         match self.state.phase() {
             Phase::Head => self.deadline.arm(self.head_limit),
+            Phase::Idle if self.drained => self.deadline.arm(FAREWELL),
             Phase::Idle => self.deadline.arm(KEEP_ALIVE),
             Phase::Exchange if !self.state.idle().is_zero() => self.deadline.arm(self.state.idle()),
             Phase::Exchange | Phase::Raw => self.deadline.disarm(),
@@ -316,6 +322,7 @@ impl<C: Drain + Unpin> Future for Driver<C> {
         if !this.drained && this.worker.is_draining() {
             this.drained = true;
             Pin::new(&mut this.conn).drain();
+            this.rearm();
         }
         if let Poll::Ready(served) = Pin::new(&mut this.conn).poll(cx) {
             return Poll::Ready(served.map_err(End::Hyper));

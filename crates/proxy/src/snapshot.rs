@@ -46,6 +46,7 @@ pub(crate) struct PortalPages {
     pub(crate) login: String,
     pub(crate) pending: String,
     pub(crate) rejected: String,
+    pub(crate) change_password: String,
 }
 
 /// The configuration in force.
@@ -57,7 +58,8 @@ pub(crate) struct Snapshot {
     /// The portal's host also has routes.
     pub(crate) shared_host: bool,
     pub(crate) pages: PortalPages,
-    api_prefix: Option<String>,
+    /// The API's second place (`API_PREFIX`).
+    api_alias: Option<String>,
 }
 
 /// What lives as long as the process, over reloads.
@@ -81,9 +83,11 @@ impl Snapshot {
         let portal = settings.server.portal.clone();
         let shared_host = table.find_host(&portal.host).is_some();
         let pages = PortalPages::new(&portal, shared_host, &settings.routes);
-        let prefix = settings.server.api_prefix.trim_end_matches('/');
-        let api_prefix = (!prefix.is_empty() && prefix != "/api/v1").then(|| prefix.to_owned());
-        Ok(Self { settings, table, compiled, portal, shared_host, pages, api_prefix })
+        let api_alias = match &*settings.server.api_prefix {
+            "" => None,
+            prefix => Some(format!("{prefix}/v1/auth")),
+        };
+        Ok(Self { settings, table, compiled, portal, shared_host, pages, api_alias })
     }
 
     /// The route for a host and path.
@@ -113,19 +117,13 @@ impl Snapshot {
         let below = |prefix: &str| {
             text.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let exact = matches!(
-            text,
-            "/.well-known/jwks.json" | "/api/v1/openapi.json" | "/api/auth/oidc/callback"
-        );
-        exact
+        matches!(text, "/.well-known/jwks.json" | "/api/v1/openapi.json")
             || below("/.vestibule")
             || below("/api/v1/auth")
             || below("/api/v1/admin")
+            || below("/v1/auth/callback")
             || below("/api/auth/oidc")
-            || self.api_prefix.as_ref().is_some_and(|prefix| {
-                text.strip_prefix(prefix.as_str())
-                    .is_some_and(|rest| rest.starts_with("/auth/callback/"))
-            })
+            || self.api_alias.as_deref().is_some_and(below)
             || route.is_some_and(|route| {
                 route.portal.iter().any(|pattern| pattern.matches(path, route.ignore_case))
             })
@@ -145,14 +143,20 @@ impl PortalPages {
             let prefix = if shared_host && !listed { "/.vestibule" } else { "" };
             format!("{portal}{prefix}{short}")
         };
-        Self { login: page("/login"), pending: page("/pending"), rejected: page("/rejected") }
+        Self {
+            login: page("/login"),
+            pending: page("/pending"),
+            rejected: page("/rejected"),
+            change_password: format!("{}?change=password", page("/settings")),
+        }
     }
 }
 
 impl CompiledRoute {
     fn new(route: &Arc<Route>, ids: &Ids, named: &Arc<HashSet<Arc<str>>>) -> Result<Self, String> {
         let target = route.upstreams.first();
-        let target = target.map(|up| Target::new(&ids.targets, up, &route.upstream_tls)).transpose()?;
+        let target =
+            target.map(|up| Target::new(&ids.targets, up, &route.upstream_tls)).transpose()?;
         let takes_basic = access_tables(route).any(|table| {
             (table.credentials.iter().flatten()).any(|kind| *kind == CredentialKind::Basic)
         });

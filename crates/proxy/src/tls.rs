@@ -44,8 +44,10 @@ impl CertificateNames {
             match name {
                 GeneralName::DNSName(name) => names.add(&name.to_ascii_lowercase()),
                 GeneralName::IPAddress(bytes) => {
-                    let v4 = <[u8; 4]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
-                    let v6 = <[u8; 16]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
+                    let v4 =
+                        <[u8; 4]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
+                    let v6 =
+                        <[u8; 16]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
                     if let Ok(address) = v4.or(v6) {
                         names.exact.push(address.into());
                     }
@@ -97,9 +99,7 @@ impl Store {
 
     fn find(&self, sni: &str) -> Option<&Arc<Loaded>> {
         let name = sni.trim_end_matches('.').to_ascii_lowercase();
-        self.exact
-            .get(name.as_str())
-            .or_else(|| self.wildcard.get(name.split_once('.')?.1))
+        self.exact.get(name.as_str()).or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 
@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn a_mismatched_pair_keeps_the_old_certificate() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, two) = (pair(dir.path(), "one", &["a.test"]), pair(dir.path(), "two", &["b.test"]));
+        let (one, two) =
+            (pair(dir.path(), "one", &["a.test"]), pair(dir.path(), "two", &["b.test"]));
         let tls = Tls { tls13_only: false, certificates: vec![one.clone()] };
         let server = TlsServer::new(&tls).unwrap();
         std::fs::copy(&two.cert, &one.cert).unwrap();

@@ -96,7 +96,11 @@ impl Worker {
     }
 
     /// Runs until the proxy stops.
-    pub(crate) async fn run(shared: Arc<Shared>, log: LogChannel, sockets: Vec<std::net::TcpListener>) {
+    pub(crate) async fn run(
+        shared: Arc<Shared>,
+        log: LogChannel,
+        sockets: Vec<std::net::TcpListener>,
+    ) {
         let worker = Self::new(shared, log);
         tokio::task::spawn_local(worker.ticker.clone().run());
         tokio::task::spawn_local(WorkerLog::run(|w: &Self| &w.log, worker.clone()));

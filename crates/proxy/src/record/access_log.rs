@@ -37,12 +37,17 @@ struct Chunk {
 }
 
 impl LogChannel {
-    /// Starts the writer thread, which ends when every worker has.
-    pub(crate) fn start(sink: AccessSink, registry: Arc<Registry>) -> std::io::Result<Self> {
+    /// Starts the writer thread, which ends, and drops `alive`, when every worker has ended.
+    pub(crate) fn start(
+        sink: AccessSink,
+        registry: Arc<Registry>,
+        alive: tokio::sync::mpsc::Sender<()>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(CHUNKS_IN_FLIGHT);
-        std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_all(sink, &receiver))?;
+        std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            let _alive = alive;
+            write_all(sink, &receiver);
+        })?;
         Ok(Self { sender: Some(sender), registry })
     }
 }

@@ -30,23 +30,14 @@ pub(crate) enum ConnectionError {
     BadRequest,
     HeadTooLarge,
     HeaderTimeout,
-    Idle,
     Io,
     Stalled,
     Tls,
     TlsTimeout,
 }
 
-const ERRORS: [&str; 8] = [
-    "bad-request",
-    "head-too-large",
-    "header-timeout",
-    "idle",
-    "io",
-    "stalled",
-    "tls",
-    "tls-timeout",
-];
+const ERRORS: [&str; 7] =
+    ["bad-request", "head-too-large", "header-timeout", "io", "stalled", "tls", "tls-timeout"];
 
 #[derive(Default)]
 struct Histogram {
@@ -209,7 +200,8 @@ impl Metrics {
         head(&mut out, "vestibule_certificate_expiry_seconds", "gauge");
         for (name, expiry) in &self.certificates {
             let name = escaped(name);
-            let _ = writeln!(out, "vestibule_certificate_expiry_seconds{{name=\"{name}\"}} {expiry}");
+            let _ =
+                writeln!(out, "vestibule_certificate_expiry_seconds{{name=\"{name}\"}} {expiry}");
         }
         out
     }

@@ -100,7 +100,8 @@ impl Sniffer {
                 }
             }
         }
-        seen.in_head = self.stage == Stage::Head && (self.has_request_line || !self.line.is_empty());
+        seen.in_head =
+            self.stage == Stage::Head && (self.has_request_line || !self.line.is_empty());
         seen
     }
 
@@ -305,8 +306,11 @@ mod tests {
 
     #[test]
     fn k4_chunk_junk_is_spoilt() {
-        for body in ["zz\r\n", "5 x\r\nhello\r\n", "5\r\nhelloX\r\n", "FFFFFFFFFFFFFFFFF\r\n", "-1\r\n"] {
-            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        for body in
+            ["zz\r\n", "5 x\r\nhello\r\n", "5\r\nhelloX\r\n", "FFFFFFFFFFFFFFFFF\r\n", "-1\r\n"]
+        {
+            let text =
+                format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
             assert_eq!(passed(&text, 4096).last(), Some(&0), "{body:?}");
         }
     }

@@ -36,8 +36,9 @@ impl ClientTls {
     pub(crate) fn new(host: &str, tls: &UpstreamTls) -> Result<Self, String> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = tls.server_name.as_deref().unwrap_or(bare).to_owned();
-        let name = ServerName::try_from(name.clone())
-            .map_err(|_| format!("`{name}` is no TLS server name; set `upstream_tls.server_name`"))?;
+        let name = ServerName::try_from(name.clone()).map_err(|_| {
+            format!("`{name}` is no TLS server name; set `upstream_tls.server_name`")
+        })?;
         let http1 = client_config(tls)?;
         let mut both = http1.clone();
         both.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -52,7 +53,10 @@ fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     if tls.danger_skip_verify {
         let verifier = Arc::new(DangerAcceptAny(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+        return Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth());
     }
     Ok(builder.with_root_certificates(roots(tls)?).with_no_client_auth())
 }
