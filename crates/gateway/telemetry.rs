@@ -1,0 +1,106 @@
+//! The operator's listener: `/healthz` (alive), `/readyz` (fit to serve), `/metrics`.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use vestibule_authn::Authn;
+use vestibule_proxy::MetricsSource;
+
+/// What the listener tells about.
+pub(crate) struct Telemetry {
+    pub(crate) authn: Arc<Authn>,
+    pub(crate) proxy: MetricsSource,
+    /// Whether the last reload took the new configuration.
+    pub(crate) last_reload_ok: AtomicBool,
+    /// Set while the server winds down.
+    pub(crate) stopping: AtomicBool,
+}
+
+/// Binds the listener.
+pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for metrics; set `telemetry.listen` to a free address, or to \"\" to switch it off")
+    })
+}
+
+/// Serves until the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the telemetry listener cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let telemetry = telemetry.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let telemetry = telemetry.clone();
+            async move { Ok::<_, Infallible>(answer(&telemetry, &request).await) }
+        });
+        tokio::spawn(async move {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            // A scraper that goes away is no event worth a line.
+            drop(builder.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn answer(telemetry: &Telemetry, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => ready(telemetry).await,
+        "/metrics" => text(StatusCode::OK, metrics(telemetry)),
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+async fn ready(telemetry: &Telemetry) -> Response<Full<Bytes>> {
+    if telemetry.stopping.load(Ordering::Relaxed) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    }
+    match tokio::time::timeout(Duration::from_secs(2), telemetry.authn.store().ping()).await {
+        Ok(Ok(())) => text(StatusCode::OK, "ready\n".to_owned()),
+        _ => text(StatusCode::SERVICE_UNAVAILABLE, "store unavailable\n".to_owned()),
+    }
+}
+
+fn metrics(telemetry: &Telemetry) -> String {
+    let mut out = telemetry.proxy.render();
+    telemetry.authn.render_metrics(&mut out);
+    let ok = u8::from(telemetry.last_reload_ok.load(Ordering::Relaxed));
+    // Writing to a String does not fail.
+    drop(write!(
+        out,
+        "# HELP vestibule_config_last_reload_success Whether the last reload took the new configuration.\n\
+         # TYPE vestibule_config_last_reload_success gauge\nvestibule_config_last_reload_success {ok}\n"
+    ));
+    out
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
