@@ -1,6 +1,7 @@
 //! The `vestibule` binary: reads the command line, wires the rooms together and runs them.
 //! No logic worth a unit test lives here; each command has its file under `cli`.
 
+mod access_log;
 mod cli;
 mod control;
 mod demo;
@@ -8,6 +9,7 @@ mod local;
 mod logging;
 mod reload;
 mod shutdown;
+mod snippet;
 mod telemetry;
 mod watch;
 mod wire;

@@ -17,12 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use vestibule_authn::Authn;
-use vestibule_proxy::MetricsSource;
+use vestibule_authn::counters::Counters;
+use vestibule_proxy::Proxy;
 
 /// What the listener tells about.
 pub(crate) struct Telemetry {
     pub(crate) authn: Arc<Authn>,
-    pub(crate) proxy: MetricsSource,
+    pub(crate) proxy: Arc<Proxy>,
     /// Whether the last reload took the new configuration.
     pub(crate) last_reload_ok: AtomicBool,
     /// Set while the server winds down.
@@ -84,8 +85,8 @@ async fn ready(telemetry: &Telemetry) -> Response<Full<Bytes>> {
 }
 
 fn metrics(telemetry: &Telemetry) -> String {
-    let mut out = telemetry.proxy.render();
-    telemetry.authn.render_metrics(&mut out);
+    let mut out = telemetry.proxy.metrics().render();
+    render_counters(&mut out, &telemetry.authn.counters());
     let ok = u8::from(telemetry.last_reload_ok.load(Ordering::Relaxed));
     // Writing to a String does not fail.
     drop(write!(
@@ -94,6 +95,37 @@ fn metrics(telemetry: &Telemetry) -> String {
          # TYPE vestibule_config_last_reload_success gauge\nvestibule_config_last_reload_success {ok}\n"
     ));
     out
+}
+
+fn render_counters(out: &mut String, counters: &Counters) {
+    let head = |out: &mut String, name: &str, kind: &str, help: &str| {
+        // Writing to a String does not fail.
+        drop(write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    };
+    let name = "vestibule_signins_total";
+    head(out, name, "counter", "Sign-ins by method and result.");
+    for (method, result, count) in &counters.signins {
+        drop(writeln!(out, "{name}{{method=\"{method}\",result=\"{result}\"}} {count}"));
+    }
+    let by_label = [
+        ("vestibule_cache_hits_total", "cache", "Credentials answered from the cache.", &counters.cache_hits),
+        ("vestibule_cache_misses_total", "cache", "Credentials that the store was asked about.", &counters.cache_misses),
+        ("vestibule_rate_limited_total", "scope", "Requests refused over a limit.", &counters.rate_limited),
+    ];
+    for (name, label, help, rows) in by_label {
+        head(out, name, "counter", help);
+        for (value, count) in rows {
+            drop(writeln!(out, "{name}{{{label}=\"{value}\"}} {count}"));
+        }
+    }
+    let gauges = [
+        ("vestibule_sessions_active", "gauge", "Sessions in use lately.", counters.sessions_active),
+        ("vestibule_audit_dropped_total", "counter", "Audit events that neither store nor memory could keep.", counters.audit_dropped),
+    ];
+    for (name, kind, help, value) in gauges {
+        head(out, name, kind, help);
+        drop(writeln!(out, "{name} {value}"));
+    }
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Context;
 use vestibule_authn::Authn;
 use vestibule_authn::ports::Store;
 use vestibule_config::{Environment, Loaded};
@@ -16,6 +15,7 @@ use vestibule_core::time::UnixMillis;
 use vestibule_proxy::{Proxy, ProxyConfig};
 use vestibule_store::sqlite::SqliteStore;
 
+use crate::access_log;
 use crate::local::PortalDoor;
 
 /// Chooses the one cryptographic provider of the process, for TLS and for JWTs.
@@ -62,15 +62,15 @@ pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> anyhow::Re
 
 /// Opens the configured store with its keys.
 pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<(Arc<dyn Store>, Arc<SqliteStore>)> {
-    let keys = store_keys(settings)?;
+    let keys = store_keys(settings).await?;
     let store = Arc::new(SqliteStore::open(&settings.store.sqlite, &keys).await?);
     Ok((store.clone(), store))
 }
 
 /// The configured store keys, else the one kept in the data directory.
-pub(crate) fn store_keys(settings: &Settings) -> anyhow::Result<Vec<StoreKey>> {
+pub(crate) async fn store_keys(settings: &Settings) -> anyhow::Result<Vec<StoreKey>> {
     if settings.secrets.store_key.is_empty() {
-        let key = vestibule_store::key_file::load_or_create(&settings.server.data_dir, &settings.store.sqlite)?;
+        let key = vestibule_store::load_or_create_store_key(&settings.server.data_dir, &settings.store.sqlite).await?;
         return Ok(vec![key]);
     }
     Ok(settings.secrets.store_key.clone())
@@ -79,7 +79,7 @@ pub(crate) fn store_keys(settings: &Settings) -> anyhow::Result<Vec<StoreKey>> {
 /// The running parts.
 pub(crate) struct System {
     pub(crate) authn: Arc<Authn>,
-    pub(crate) proxy: Proxy,
+    pub(crate) proxy: Arc<Proxy>,
     pub(crate) portal_host: Arc<PortalHost>,
 }
 
@@ -119,15 +119,16 @@ pub(crate) async fn start(settings: Arc<Settings>, store: Arc<dyn Store>) -> any
     let authn = Authn::start(settings.clone(), store, service.clone(), now()).await?;
     let portal_host = Arc::new(PortalHost::new(&settings));
     let router = vestibule_portal::router(authn.clone(), portal_host.clone());
+    let access_log = access_log::open(&settings.telemetry)?;
     let proxy = Proxy::start(ProxyConfig {
         settings,
         authn: authn.clone(),
         local: Arc::new(PortalDoor::new(router)),
         service,
         clock: now,
-    })
-    .context("the gateway cannot start")?;
-    Ok(System { authn, proxy, portal_host })
+        access_log,
+    })?;
+    Ok(System { authn, proxy: Arc::new(proxy), portal_host })
 }
 
 /// Where a portal page lives: `/.vestibule` before it on a host that also has routes, unless

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use vestibule_authn::Authn;
+use vestibule_authn::ports::AuditEvent;
 use vestibule_config::{Environment, Loaded};
 use vestibule_core::settings::Settings;
-use vestibule_store::lock::ServerLock;
+use vestibule_core::settings::store::Backup;
+use vestibule_store::ServerLock;
 use vestibule_store::sqlite::SqliteStore;
 
 use super::{ConfigArgs, output};
@@ -24,6 +26,8 @@ use crate::{control, logging, watch};
 
 /// How long requests in flight may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long a start waits for the server before it to let go of the data directory.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// After a second signal.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -60,7 +64,7 @@ pub(crate) async fn serve(
     }
     let settings = Arc::new(settings);
     let mut signals = Signals::listen()?;
-    let _lock = ServerLock::acquire(&settings.server.data_dir)?;
+    let _lock = ServerLock::acquire_within(&settings.server.data_dir, HANDOVER).await?;
     let (store, sqlite) = wire::open_store(&settings).await?;
     let system = wire::start(settings.clone(), store).await?;
     let telemetry = start_telemetry(&settings, &system).await?;
@@ -87,7 +91,7 @@ pub(crate) async fn serve(
 async fn start_telemetry(settings: &Settings, system: &System) -> anyhow::Result<Arc<Telemetry>> {
     let telemetry = Arc::new(Telemetry {
         authn: system.authn.clone(),
-        proxy: system.proxy.metrics(),
+        proxy: system.proxy.clone(),
         last_reload_ok: AtomicBool::new(true),
         stopping: AtomicBool::new(false),
     });
@@ -117,7 +121,7 @@ impl Background {
         let mut others = vec![tokio::spawn(control::serve(control, system.authn.clone()))];
         others.push(tokio::spawn(notice_outside_changes(sqlite.clone(), system.authn.clone())));
         if let Some(backup) = settings.store.backup.clone() {
-            others.push(tokio::spawn(vestibule_store::backup::run_regularly(sqlite, backup, wire::now)));
+            others.push(tokio::spawn(back_up_regularly(sqlite, backup, system.authn.clone())));
         }
         Ok(Self { stop, authn, others })
     }
@@ -140,6 +144,41 @@ async fn notice_outside_changes(store: Arc<SqliteStore>, authn: Arc<Authn>) {
     }
 }
 
+/// Makes the regular backups; the first one is due one interval after the last one made.
+async fn back_up_regularly(store: Arc<SqliteStore>, settings: Backup, authn: Arc<Authn>) {
+    loop {
+        let health = vestibule_authn::ports::Store::health(&*store).await.ok();
+        let due = match health.and_then(|health| health.last_backup) {
+            Some(last) => last.plus(settings.every),
+            None => wire::now().plus(settings.every),
+        };
+        while wire::now() < due {
+            // Short naps: the wall clock may jump, and a laptop may sleep.
+            let rest = due.since(wire::now()).min(Duration::from_secs(60));
+            tokio::time::sleep(rest.max(Duration::from_millis(50))).await;
+        }
+        let outcome = store.backup_regularly(&settings.dir, settings.keep, wire::now()).await;
+        let (result, detail) = match &outcome {
+            Ok(file) => ("success", file.display().to_string()),
+            Err(error) => ("failure", error.to_string()),
+        };
+        authn.audit(AuditEvent {
+            time: wire::now(),
+            event: "db.backup",
+            actor: "system".to_owned(),
+            subject: String::new(),
+            client_ip: String::new(),
+            request_id: String::new(),
+            outcome: result,
+            detail,
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the regular backup failed; trying again in a minute");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+    }
+}
+
 async fn stop(system: System, telemetry: &Telemetry, background: Background, signals: &mut Signals) {
     tracing::info!("stopping: no new connections, requests in flight may end");
     telemetry.stopping.store(true, Ordering::Relaxed);
@@ -157,8 +196,10 @@ async fn stop(system: System, telemetry: &Telemetry, background: Background, sig
 
 /// One line a listener and one for the whole, so that a log tells what runs.
 async fn announce(settings: &Settings, system: &System, sqlite: &SqliteStore) {
-    for listener in system.proxy.listeners() {
-        tracing::info!(door = listener.door, tls = listener.tls, address = %listener.address, "listening");
+    for (index, address) in system.proxy.local_addresses() {
+        if let Some(listener) = settings.listeners.get(index) {
+            tracing::info!(door = listener.door.as_str(), tls = listener.tls, address = %address, "listening");
+        }
     }
     let health = vestibule_authn::ports::Store::health(sqlite).await.ok();
     tracing::info!(

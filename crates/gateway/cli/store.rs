@@ -14,6 +14,9 @@ use vestibule_core::time::UnixMillis;
 use super::ConfigArgs;
 use crate::{control, wire};
 
+/// Who acts when a command does.
+pub(crate) const CLI: &str = "cli";
+
 /// An opened store with everything a command needs.
 pub(crate) struct Desk {
     pub(crate) authn: Arc<Authn>,
@@ -49,7 +52,7 @@ where
         let (store, _) = wire::open_store(&settings).await?;
         let handle = tokio::runtime::Handle::current();
         let authn = Authn::start(settings.clone(), store, handle, now).await?;
-        let actor = Actor { id: "cli".to_owned(), client_ip: None, request_id: Arc::from("") };
+        let actor = Actor { id: CLI.to_owned(), client_ip: None, request_id: Arc::from("") };
         let done = work(Desk { authn: authn.clone(), actor, now }).await;
         authn.run(async {}).await;
         if done.is_ok() {

@@ -23,3 +23,14 @@ pub enum ListenerDoor {
     /// 308 to https.
     Redirect,
 }
+
+impl ListenerDoor {
+    /// The word in the route file and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ForwardAuth => "forward-auth",
+            Self::Proxy => "proxy",
+            Self::Redirect => "redirect",
+        }
+    }
+}
