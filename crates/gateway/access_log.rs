@@ -14,7 +14,8 @@ pub(crate) fn open(telemetry: &Telemetry) -> anyhow::Result<Box<dyn Write + Send
     match &telemetry.access_log_file {
         None => Ok(Box::new(io::stdout())),
         Some(path) => {
-            let file = append(path).with_context(|| format!("cannot write the access log {}", path.display()))?;
+            let file = append(path)
+                .with_context(|| format!("cannot write the access log {}", path.display()))?;
             Ok(Box::new(RotatedFile { path: path.clone(), file }))
         }
     }

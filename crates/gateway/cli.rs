@@ -161,7 +161,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 
 fn later_with(command: &str, args: &LaterArgs) -> anyhow::Result<ExitCode> {
     let asked = args.rest.join(" ");
-    later(command, if asked.is_empty() { "see `vestibule --help` for what there is" } else { "nothing was changed" })
+    later(
+        command,
+        if asked.is_empty() {
+            "see `vestibule --help` for what there is"
+        } else {
+            "nothing was changed"
+        },
+    )
 }
 
 fn later(command: &str, hint: &str) -> anyhow::Result<ExitCode> {

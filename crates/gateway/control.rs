@@ -27,9 +27,12 @@ pub(crate) fn bind(data_dir: &Path) -> anyhow::Result<UnixListener> {
     match std::fs::remove_file(&path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        }
     }
-    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let listener = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -81,6 +84,8 @@ pub(crate) async fn tell_server(data_dir: &Path) {
     })
     .await;
     if told.is_err() {
-        crate::cli::warn("a running server did not answer in time; it will notice the change by itself");
+        crate::cli::warn(
+            "a running server did not answer in time; it will notice the change by itself",
+        );
     }
 }

@@ -32,7 +32,8 @@ pub(crate) enum Role {
 
 /// Starts a server on a free loopback port; it runs as long as the runtime.
 pub(crate) async fn spawn(role: Role) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot open a loopback port")?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).await.context("cannot open a loopback port")?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -70,14 +71,22 @@ fn page(portal: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         .headers()
         .get("remote-name")
         .or_else(|| request.headers().get("remote-user"))
-        .map_or_else(|| "nobody".to_owned(), |value| escape(&String::from_utf8_lossy(value.as_bytes())));
+        .map_or_else(
+            || "nobody".to_owned(),
+            |value| escape(&String::from_utf8_lossy(value.as_bytes())),
+        );
     let mut rows = String::new();
     for (field, value) in request.headers() {
         let value = escape(&String::from_utf8_lossy(value.as_bytes()));
-        let ours = field.as_str().starts_with("remote-") || field.as_str().starts_with("x-vestibule");
+        let ours =
+            field.as_str().starts_with("remote-") || field.as_str().starts_with("x-vestibule");
         let class = if ours { " class=\"ours\"" } else { "" };
         // Writing to a String does not fail.
-        drop(write!(rows, "<tr{class}><th scope=\"row\">{}</th><td>{value}</td></tr>", escape(field.as_str())));
+        let _ = write!(
+            rows,
+            "<tr{class}><th scope=\"row\">{}</th><td>{value}</td></tr>",
+            escape(field.as_str())
+        );
     }
     let target = escape(&request.uri().to_string());
     let method = escape(request.method().as_str());

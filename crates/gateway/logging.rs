@@ -10,7 +10,9 @@ pub(crate) fn init(telemetry: &Telemetry) -> anyhow::Result<()> {
     let level = &telemetry.log_level;
     let directives = format!("{level},audit=info,hyper=warn,h2=warn,sqlx=warn,rustls=warn");
     let filter = EnvFilter::try_new(&directives).map_err(|_| {
-        anyhow::anyhow!("`telemetry.log.level = \"{level}\"` is no level: use error, warn, info, debug or trace")
+        anyhow::anyhow!(
+            "`telemetry.log.level = \"{level}\"` is no level: use error, warn, info, debug or trace"
+        )
     })?;
     let builder = fmt().with_env_filter(filter).with_target(true);
     if telemetry.log_json {

@@ -55,10 +55,14 @@ impl Reloader {
         let outcome = match vestibule_config::load(self.file.as_deref(), &self.environment) {
             Ok(loaded) => self.swap(loaded, system),
             Err(report) => {
-                for diagnostic in report.diagnostics.iter().filter(|diagnostic| diagnostic.is_error) {
+                for diagnostic in report.diagnostics.iter().filter(|diagnostic| diagnostic.is_error)
+                {
                     log_error(diagnostic);
                 }
-                Err(format!("{} problems", report.diagnostics.iter().filter(|d| d.is_error).count()))
+                Err(format!(
+                    "{} problems",
+                    report.diagnostics.iter().filter(|d| d.is_error).count()
+                ))
             }
         };
         telemetry.last_reload_ok.store(outcome.is_ok(), Ordering::Relaxed);
@@ -85,7 +89,11 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!(code = warning.code, "{}", one_line(warning));
         }
-        let settings = Arc::new(loaded.settings);
+        let mut settings = loaded.settings;
+        if settings.secrets.store_key.is_empty() {
+            settings.secrets.store_key.clone_from(&self.running.secrets.store_key);
+        }
+        let settings = Arc::new(settings);
         system.proxy.reload(settings.clone())?;
         system.authn.reload(settings.clone());
         system.portal_host.reload(&settings);
@@ -113,5 +121,10 @@ pub(crate) fn one_line(diagnostic: &vestibule_config::Diagnostic) -> String {
 }
 
 fn certificate_files(settings: &Settings) -> Vec<PathBuf> {
-    settings.tls.certificates.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]).collect()
+    settings
+        .tls
+        .certificates
+        .iter()
+        .flat_map(|pair| [pair.cert.clone(), pair.key.clone()])
+        .collect()
 }

@@ -89,42 +89,62 @@ fn metrics(telemetry: &Telemetry) -> String {
     render_counters(&mut out, &telemetry.authn.counters());
     let ok = u8::from(telemetry.last_reload_ok.load(Ordering::Relaxed));
     // Writing to a String does not fail.
-    drop(write!(
+    let _ = write!(
         out,
         "# HELP vestibule_config_last_reload_success Whether the last reload took the new configuration.\n\
          # TYPE vestibule_config_last_reload_success gauge\nvestibule_config_last_reload_success {ok}\n"
-    ));
+    );
     out
 }
 
 fn render_counters(out: &mut String, counters: &Counters) {
     let head = |out: &mut String, name: &str, kind: &str, help: &str| {
         // Writing to a String does not fail.
-        drop(write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     };
     let name = "vestibule_signins_total";
     head(out, name, "counter", "Sign-ins by method and result.");
     for (method, result, count) in &counters.signins {
-        drop(writeln!(out, "{name}{{method=\"{method}\",result=\"{result}\"}} {count}"));
+        let _ = writeln!(out, "{name}{{method=\"{method}\",result=\"{result}\"}} {count}");
     }
     let by_label = [
-        ("vestibule_cache_hits_total", "cache", "Credentials answered from the cache.", &counters.cache_hits),
-        ("vestibule_cache_misses_total", "cache", "Credentials that the store was asked about.", &counters.cache_misses),
-        ("vestibule_rate_limited_total", "scope", "Requests refused over a limit.", &counters.rate_limited),
+        (
+            "vestibule_cache_hits_total",
+            "cache",
+            "Credentials answered from the cache.",
+            &counters.cache_hits,
+        ),
+        (
+            "vestibule_cache_misses_total",
+            "cache",
+            "Credentials that the store was asked about.",
+            &counters.cache_misses,
+        ),
+        (
+            "vestibule_rate_limited_total",
+            "scope",
+            "Requests refused over a limit.",
+            &counters.rate_limited,
+        ),
     ];
     for (name, label, help, rows) in by_label {
         head(out, name, "counter", help);
         for (value, count) in rows {
-            drop(writeln!(out, "{name}{{{label}=\"{value}\"}} {count}"));
+            let _ = writeln!(out, "{name}{{{label}=\"{value}\"}} {count}");
         }
     }
     let gauges = [
         ("vestibule_sessions_active", "gauge", "Sessions in use lately.", counters.sessions_active),
-        ("vestibule_audit_dropped_total", "counter", "Audit events that neither store nor memory could keep.", counters.audit_dropped),
+        (
+            "vestibule_audit_dropped_total",
+            "counter",
+            "Audit events that neither store nor memory could keep.",
+            counters.audit_dropped,
+        ),
     ];
     for (name, kind, help, value) in gauges {
         head(out, name, kind, help);
-        drop(writeln!(out, "{name} {value}"));
+        let _ = writeln!(out, "{name} {value}");
     }
 }
 
@@ -132,7 +152,10 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

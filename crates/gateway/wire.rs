@@ -10,9 +10,9 @@ use vestibule_authn::ports::Store;
 use vestibule_config::{Environment, Loaded};
 use vestibule_core::route::RouteTable;
 use vestibule_core::settings::Settings;
-use vestibule_core::settings::secrets::StoreKey;
 use vestibule_core::time::UnixMillis;
 use vestibule_proxy::{Proxy, ProxyConfig};
+use vestibule_store::key_file::load_or_create_store_key;
 use vestibule_store::sqlite::SqliteStore;
 
 use crate::access_log;
@@ -22,7 +22,7 @@ use crate::local::PortalDoor;
 pub(crate) fn install_crypto() {
     // Both fail only where a provider was chosen before, which is as good.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    drop(jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default());
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
 /// The clock. Everybody else is told the time.
@@ -34,7 +34,10 @@ pub(crate) fn now() -> UnixMillis {
 
 /// The route file to use: the one named, else `VESTIBULE_CONFIG`, else `vestibule.toml`
 /// here; `None` where documented variables alone describe the gateway.
-pub(crate) fn config_file(named: Option<&Path>, environment: &Environment) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn config_file(
+    named: Option<&Path>,
+    environment: &Environment,
+) -> anyhow::Result<Option<PathBuf>> {
     if let Some(path) = named {
         return Ok(Some(path.to_owned()));
     }
@@ -56,24 +59,27 @@ pub(crate) fn config_file(named: Option<&Path>, environment: &Environment) -> an
 /// Loads a configuration or prints what is wrong with it.
 pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> anyhow::Result<Loaded> {
     vestibule_config::load(file, environment).map_err(|report| {
-        anyhow::anyhow!("the configuration is refused\n{}", vestibule_config::render(&report.diagnostics).trim_end())
+        anyhow::anyhow!(
+            "the configuration is refused\n{}",
+            vestibule_config::render(&report.diagnostics).trim_end()
+        )
     })
 }
 
-/// Opens the configured store with its keys.
-pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<(Arc<dyn Store>, Arc<SqliteStore>)> {
-    let keys = store_keys(settings).await?;
-    let store = Arc::new(SqliteStore::open(&settings.store.sqlite, &keys).await?);
-    Ok((store.clone(), store))
+/// Puts the key of the data directory into settings that name none; it is made at the first
+/// start. From here on everybody finds the store keys in one place.
+pub(crate) async fn complete(mut settings: Settings) -> anyhow::Result<Settings> {
+    if settings.secrets.store_key.is_empty() {
+        let key = load_or_create_store_key(&settings.server.data_dir, &settings.store.sqlite).await?;
+        settings.secrets.store_key.push(key);
+    }
+    Ok(settings)
 }
 
-/// The configured store keys, else the one kept in the data directory.
-pub(crate) async fn store_keys(settings: &Settings) -> anyhow::Result<Vec<StoreKey>> {
-    if settings.secrets.store_key.is_empty() {
-        let key = vestibule_store::load_or_create_store_key(&settings.server.data_dir, &settings.store.sqlite).await?;
-        return Ok(vec![key]);
-    }
-    Ok(settings.secrets.store_key.clone())
+/// Opens the store of completed settings.
+pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<(Arc<dyn Store>, Arc<SqliteStore>)> {
+    let store = Arc::new(SqliteStore::open(&settings.store.sqlite, &settings.secrets.store_key).await?);
+    Ok((store.clone(), store))
 }
 
 /// The running parts.
@@ -114,7 +120,10 @@ impl vestibule_portal::Host for PortalHost {
 }
 
 /// Starts authn, portal and proxy on an open store.
-pub(crate) async fn start(settings: Arc<Settings>, store: Arc<dyn Store>) -> anyhow::Result<System> {
+pub(crate) async fn start(
+    settings: Arc<Settings>,
+    store: Arc<dyn Store>,
+) -> anyhow::Result<System> {
     let service = tokio::runtime::Handle::current();
     let authn = Authn::start(settings.clone(), store, service.clone(), now()).await?;
     let portal_host = Arc::new(PortalHost::new(&settings));
@@ -135,7 +144,10 @@ pub(crate) async fn start(settings: Arc<Settings>, store: Arc<dyn Store>) -> any
 /// some route lists the page by its short path.
 pub(crate) fn page_prefix(settings: &Settings, page: &str) -> &'static str {
     let host = &settings.server.portal.host;
-    let mut routes = settings.routes.iter().filter(|route| route.hosts.iter().any(|pattern| pattern.matches(host)));
+    let mut routes = settings
+        .routes
+        .iter()
+        .filter(|route| route.hosts.iter().any(|pattern| pattern.matches(host)));
     let Ok((path, _)) = vestibule_core::path::NormalPath::parse(page) else { return "" };
     match routes.next() {
         None => "",

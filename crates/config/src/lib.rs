@@ -63,6 +63,11 @@ pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Whether any documented variable is set, so that a gateway can start without a file.
+pub fn has_documented_variables(environment: &Environment) -> bool {
+    env::says_anything(environment)
+}
+
 /// Loads a file (or, with `None`, the environment alone).
 ///
 /// # Errors

@@ -52,14 +52,18 @@ fn print_human(diagnostics: &[Diagnostic], good: bool, differences: Option<&[Val
     }
     let warnings = diagnostics.iter().filter(|diagnostic| !diagnostic.is_error).count();
     let errors = diagnostics.len() - warnings;
-    let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+    let count = |number: usize, word: &str| {
+        format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+    };
     if good {
         output::line(&format!("The configuration is good ({}).", count(warnings, "warning")));
     } else {
         output::error(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     for difference in differences.unwrap_or_default() {
-        let text = |name: &str| difference.get(name).map_or_else(|| "(unset)".to_owned(), Value::to_string);
+        let text = |name: &str| {
+            difference.get(name).map_or_else(|| "(unset)".to_owned(), Value::to_string)
+        };
         let key = difference.get("key").and_then(Value::as_str).unwrap_or_default();
         output::line(&format!("{key}: {} -> {}", text("running"), text("new")));
     }

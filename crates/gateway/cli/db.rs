@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use vestibule_authn::ports::AuditEvent;
 use vestibule_core::settings::Settings;
 use vestibule_store::backup::{self, Restored};
-use vestibule_store::sqlite::upkeep::{self, MigrationState};
+use vestibule_store::sqlite::{self, MigrationState};
 
 use super::store::{self, settings};
 use super::{ConfigArgs, Format, output};
@@ -55,31 +54,37 @@ enum Action {
 
 pub(crate) fn run(args: DbArgs) -> anyhow::Result<ExitCode> {
     crate::logging::init_for_command();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         match args.action {
-            Action::Status { config, format } => status(&*settings(&config)?, format).await,
-            Action::Migrate(config) => migrate(&*settings(&config)?).await,
-            Action::Check(config) => check(&*settings(&config)?).await,
+            Action::Status { config, format } => status(&settings(&config)?, format).await,
+            Action::Migrate(config) => migrate(settings(&config)?).await,
+            Action::Check(config) => check(&settings(&config)?).await,
             Action::Backup { config, file } => back_up(settings(&config)?, file).await,
             Action::Restore { config, file } => restore(settings(&config)?, file).await,
-            Action::Reseal(config) => reseal(&*settings(&config)?).await,
+            Action::Reseal(config) => reseal(settings(&config)?).await,
         }
     })
 }
 
 async fn status(settings: &Settings, format: Format) -> anyhow::Result<ExitCode> {
-    print_migrations(settings, &upkeep::status(&settings.store.sqlite).await?, format)?;
+    print_migrations(settings, &sqlite::status(&settings.store.sqlite).await?, format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn migrate(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let keys = wire::store_keys(settings).await?;
-    print_migrations(settings, &upkeep::migrate(&settings.store.sqlite, &keys).await?, Format::Human)?;
+async fn migrate(settings: Settings) -> anyhow::Result<ExitCode> {
+    let settings = wire::complete(settings).await?;
+    let migrations = sqlite::migrate(&settings.store.sqlite, &settings.secrets.store_key).await?;
+    print_migrations(&settings, &migrations, Format::Human)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_migrations(settings: &Settings, migrations: &[MigrationState], format: Format) -> anyhow::Result<()> {
+fn print_migrations(
+    settings: &Settings,
+    migrations: &[MigrationState],
+    format: Format,
+) -> anyhow::Result<()> {
     let state = |migration: &MigrationState| if migration.applied { "applied" } else { "pending" };
     if format == Format::Json {
         let list: Vec<_> = migrations
@@ -102,7 +107,7 @@ fn print_migrations(settings: &Settings, migrations: &[MigrationState], format: 
 }
 
 async fn check(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let soundness = upkeep::check(&settings.store.sqlite).await?;
+    let soundness = sqlite::check(&settings.store.sqlite).await?;
     if soundness.complaints.is_empty() {
         output::line("ok");
         return Ok(ExitCode::SUCCESS);
@@ -116,7 +121,8 @@ async fn check(settings: &Settings) -> anyhow::Result<ExitCode> {
     )
 }
 
-async fn back_up(settings: Arc<Settings>, file: PathBuf) -> anyhow::Result<ExitCode> {
+async fn back_up(settings: Settings, file: PathBuf) -> anyhow::Result<ExitCode> {
+    let settings = wire::complete(settings).await?;
     let made = backup::backup(&settings.store.sqlite, &file, wire::now()).await?;
     output::line(&format!("Wrote {}.", made.display()));
     output::error("The store key is not part of it: keep a copy of it elsewhere.");
@@ -125,11 +131,14 @@ async fn back_up(settings: Arc<Settings>, file: PathBuf) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn restore(settings: Arc<Settings>, file: PathBuf) -> anyhow::Result<ExitCode> {
-    let keys = wire::store_keys(&settings).await?;
-    let Restored { carried, accounts, keys, previous } =
-        backup::restore(&file, &settings.store.sqlite, &settings.server.data_dir, &keys).await?;
-    output::line(&format!("Restored {accounts} accounts and {keys} keys. Everybody has to sign in again."));
+async fn restore(settings: Settings, file: PathBuf) -> anyhow::Result<ExitCode> {
+    let settings = wire::complete(settings).await?;
+    let (database, data_dir) = (&settings.store.sqlite, &settings.server.data_dir);
+    let restored = backup::restore(&file, database, data_dir, &settings.secrets.store_key).await?;
+    let Restored { carried, accounts, keys, previous } = restored;
+    output::line(&format!(
+        "Restored {accounts} accounts and {keys} keys. Everybody has to sign in again."
+    ));
     match carried {
         Some(carried) => output::line(&format!(
             "Stayed revoked since the backup: {} keys removed, {} keys and {} accounts narrowed.",
@@ -146,17 +155,18 @@ async fn restore(settings: Arc<Settings>, file: PathBuf) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-async fn reseal(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let (_, sqlite) = wire::open_store(settings).await?;
-    let changed = sqlite.reseal().await?;
-    sqlite.close().await;
+async fn reseal(settings: Settings) -> anyhow::Result<ExitCode> {
+    let settings = wire::complete(settings).await?;
+    let (_, store) = wire::open_store(&settings).await?;
+    let changed = store.reseal().await?;
+    store.close().await;
     output::line(&format!("{changed} rows sealed anew; the first store key now opens everything."));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the audit event of an upkeep command.
 async fn note(settings: &Settings, event: &'static str, detail: String) -> anyhow::Result<()> {
-    let (store, sqlite) = wire::open_store(settings).await?;
+    let (store, file) = wire::open_store(settings).await?;
     let event = AuditEvent {
         time: wire::now(),
         event,
@@ -168,6 +178,6 @@ async fn note(settings: &Settings, event: &'static str, detail: String) -> anyho
         detail,
     };
     store.append_audit(&[event]).await?;
-    sqlite.close().await;
+    file.close().await;
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let now = wire::now();
     let identity = identity(args, &settings, now)?;
     let explanation = explain(args, &settings, identity.as_ref(), now)?;
-    let status = vestibule_proxy::challenge::status(explanation.verdict, Audience::Program).as_u16();
+    let status = vestibule_proxy::status_for_program(explanation.verdict);
     match args.format {
         Format::Json => output::line(&serde_json::to_string_pretty(&json!({
             "verdict": explanation.verdict.as_str(),
@@ -94,7 +94,11 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 
 fn print(explanation: &Explanation, status: u16) {
     let verdict = explanation.verdict;
-    output::line(&format!("{} ({}), status {status} for a program", verdict.as_str(), verdict.reason()));
+    output::line(&format!(
+        "{} ({}), status {status} for a program",
+        verdict.as_str(),
+        verdict.reason()
+    ));
     if let Some(route) = &explanation.route {
         let rule = explanation.rule.map_or_else(
             || "no rule matched: the route's own access".to_owned(),
@@ -124,7 +128,10 @@ fn explain(
     let (path, needs) = match NormalPath::parse(&target.path) {
         Ok(parsed) => parsed,
         Err(bad) => {
-            trace.push(format!("The path `{}` has {bad}: it is refused before any rule.", target.path));
+            trace.push(format!(
+                "The path `{}` has {bad}: it is refused before any rule.",
+                target.path
+            ));
             return Ok(deny(Reason::BadTarget, Code::BadRequestTarget, trace));
         }
     };
@@ -134,14 +141,24 @@ fn explain(
     let Some(route) = table.find(&target.host, &path) else {
         if target.host == portal.host {
             trace.push("The host is the portal's: its pages decide for themselves.");
-            return Ok(Explanation { verdict: Verdict::Allow(Reason::Portal), route: None, rule: None, trace });
+            return Ok(Explanation {
+                verdict: Verdict::Allow(Reason::Portal),
+                route: None,
+                rule: None,
+                trace,
+            });
         }
         trace.push("No route has this host and path.");
         return Ok(deny(Reason::NoRoute, Code::NoRoute, trace));
     };
-    trace.push(format!("Route `{}` ({}) has the longest prefix `{}`.", route.name, route.origin, route.path));
+    trace.push(format!(
+        "Route `{}` ({}) has the longest prefix `{}`.",
+        route.name, route.origin, route.path
+    ));
     if let Err(bad) = needs.within(route.allow_in_path) {
-        trace.push(format!("The path holds {bad}, which the route does not permit (`allow_in_path`)."));
+        trace.push(format!(
+            "The path holds {bad}, which the route does not permit (`allow_in_path`)."
+        ));
         return Ok(deny(Reason::BadTarget, Code::BadRequestTarget, trace));
     }
     let facts = Facts {
@@ -185,13 +202,23 @@ impl Target {
         let (authority, target) = rest.split_at_checked(end).with_context(what)?;
         let (host, port) = Host::parse_authority(authority).with_context(what)?;
         let path = target.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/");
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()), path: path.to_owned() })
+        Ok(Self {
+            scheme,
+            host,
+            port: port.unwrap_or(scheme.default_port()),
+            path: path.to_owned(),
+        })
     }
 }
 
 /// Who the request is made to come from; `None`: nobody.
-fn identity(args: &ExplainArgs, settings: &Arc<Settings>, now: UnixMillis) -> anyhow::Result<Option<Identity>> {
-    let named = args.account.is_some() || !args.groups.is_empty() || args.role.is_some() || args.mfa;
+fn identity(
+    args: &ExplainArgs,
+    settings: &Settings,
+    now: UnixMillis,
+) -> anyhow::Result<Option<Identity>> {
+    let named =
+        args.account.is_some() || !args.groups.is_empty() || args.role.is_some() || args.mfa;
     let credential = match args.credential {
         Some(Credential::None) => return Ok(None),
         None if !named && settings.auth.is_off() => CredentialKind::None,
@@ -200,9 +227,11 @@ fn identity(args: &ExplainArgs, settings: &Arc<Settings>, now: UnixMillis) -> an
         Some(Credential::Token) => CredentialKind::Token,
         Some(Credential::Session) | None => CredentialKind::Session,
     };
-    let mut account = stored_account(args, settings)?.unwrap_or_else(|| invented_account(args, now));
+    let mut account =
+        stored_account(args, settings)?.unwrap_or_else(|| invented_account(args, now));
     if !args.groups.is_empty() {
-        account.groups = args.groups.iter().map(|name| Group::new(name)).collect::<Result<_, _>>()?;
+        account.groups =
+            args.groups.iter().map(|name| Group::new(name)).collect::<Result<_, _>>()?;
     }
     if let Some(role) = args.role {
         account.role = role;
@@ -215,7 +244,7 @@ fn identity(args: &ExplainArgs, settings: &Arc<Settings>, now: UnixMillis) -> an
 }
 
 /// The account named by `--as`, where there is a store that knows it.
-fn stored_account(args: &ExplainArgs, settings: &Arc<Settings>) -> anyhow::Result<Option<Account>> {
+fn stored_account(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Option<Account>> {
     let Some(who) = &args.account else { return Ok(None) };
     if !settings.store.sqlite.exists() {
         return Ok(None);

@@ -48,10 +48,9 @@ pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 
 fn default_url(config: &ConfigArgs) -> anyhow::Result<Uri> {
     let settings = store::settings(config)?;
-    let address = settings
-        .telemetry
-        .listen
-        .context("`telemetry.listen` is off; name what to ask with --url http://HOST:PORT/health")?;
+    let address = settings.telemetry.listen.context(
+        "`telemetry.listen` is off; name what to ask with --url http://HOST:PORT/health",
+    )?;
     Ok(format!("http://{address}/readyz").parse()?)
 }
 
@@ -69,7 +68,8 @@ async fn ask(url: &Uri) -> anyhow::Result<http::StatusCode> {
     if !tls {
         return get(stream, url).await;
     }
-    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).context("the host is no TLS name")?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned())
+        .context("the host is no TLS name")?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(tls_config()?))
         .connect(name, stream)
         .await

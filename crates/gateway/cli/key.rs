@@ -114,7 +114,12 @@ fn list(config: &ConfigArgs, owner: Option<&str>, format: Format) -> anyhow::Res
 
 fn create(args: CreateArgs) -> anyhow::Result<()> {
     let scopes = Scopes::parse(args.scopes.iter().map(String::as_str))?;
-    let new = NewKey { name: args.name, expires_in: args.expires, scopes: Some(scopes), rate_limit: None };
+    let new = NewKey {
+        name: args.name,
+        expires_in: args.expires,
+        scopes: Some(scopes),
+        rate_limit: None,
+    };
     let owner = args.owner;
     let (record, key) = with_store(&args.config, async move |desk| {
         let owner = user::find(&desk, &owner).await?;

@@ -61,7 +61,9 @@ async fn protect(args: ProtectArgs) -> anyhow::Result<ExitCode> {
     let app = format!("{scheme}://{APP}:{port}");
     let upstream = match &args.upstream {
         Some(url) => upstream(url)?,
-        None => format!("http://{}", demo::spawn(demo::Role::Demo { portal: portal.clone() }).await?),
+        None => {
+            format!("http://{}", demo::spawn(demo::Role::Demo { portal: portal.clone() }).await?)
+        }
     };
     let doorstep = demo::spawn(demo::Role::Doorstep { app: app.clone() }).await?;
     make_secret(&args.data_dir.join("auth_secret"))?;
@@ -124,7 +126,10 @@ fn route_file(
 /// Scheme, host and port of the app's URL; a path would be lost silently, so it is refused.
 fn upstream(url: &Uri) -> anyhow::Result<String> {
     let what = || format!("`{url}` is no app's address; give one such as http://127.0.0.1:3000");
-    let scheme = url.scheme_str().filter(|scheme| ["http", "https", "h2c"].contains(scheme)).with_context(what)?;
+    let scheme = url
+        .scheme_str()
+        .filter(|scheme| ["http", "https", "h2c"].contains(scheme))
+        .with_context(what)?;
     let authority = url.authority().with_context(what)?;
     anyhow::ensure!(
         url.path() == "/" && url.query().is_none(),
@@ -138,11 +143,9 @@ fn free_port(listen: SocketAddr) -> anyhow::Result<u16> {
 }
 
 fn make_dir(dir: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make {}; name another folder with --data-dir", dir.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| {
+        format!("cannot make {}; name another folder with --data-dir", dir.display())
+    })
 }
 
 /// 32 random bytes in hex, kept over restarts so that sessions live on.

@@ -14,7 +14,7 @@ use vestibule_authn::ports::AuditEvent;
 use vestibule_config::{Environment, Loaded};
 use vestibule_core::settings::Settings;
 use vestibule_core::settings::store::Backup;
-use vestibule_store::ServerLock;
+use vestibule_store::lock::ServerLock;
 use vestibule_store::sqlite::SqliteStore;
 
 use super::{ConfigArgs, output};
@@ -62,9 +62,9 @@ pub(crate) async fn serve(
     for warning in &warnings {
         tracing::warn!(code = warning.code, "{}", one_line(warning));
     }
-    let settings = Arc::new(settings);
     let mut signals = Signals::listen()?;
     let _lock = ServerLock::acquire_within(&settings.server.data_dir, HANDOVER).await?;
+    let settings = Arc::new(wire::complete(settings).await?);
     let (store, sqlite) = wire::open_store(&settings).await?;
     let system = wire::start(settings.clone(), store).await?;
     let telemetry = start_telemetry(&settings, &system).await?;
@@ -111,7 +111,11 @@ struct Background {
 }
 
 impl Background {
-    fn start(settings: &Arc<Settings>, system: &System, sqlite: Arc<SqliteStore>) -> anyhow::Result<Self> {
+    fn start(
+        settings: &Arc<Settings>,
+        system: &System,
+        sqlite: Arc<SqliteStore>,
+    ) -> anyhow::Result<Self> {
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let authn = tokio::spawn(system.authn.clone().run(async move {
             // An error means that the sender is gone, which is a stop too.
@@ -179,7 +183,12 @@ async fn back_up_regularly(store: Arc<SqliteStore>, settings: Backup, authn: Arc
     }
 }
 
-async fn stop(system: System, telemetry: &Telemetry, background: Background, signals: &mut Signals) {
+async fn stop(
+    system: System,
+    telemetry: &Telemetry,
+    background: Background,
+    signals: &mut Signals,
+) {
     tracing::info!("stopping: no new connections, requests in flight may end");
     telemetry.stopping.store(true, Ordering::Relaxed);
     let quick = async {
@@ -228,7 +237,11 @@ async fn announce_setup(settings: &Settings, authn: &Arc<Authn>) -> anyhow::Resu
         remove_if_there(&path)?;
         return Ok(None);
     };
-    let url = format!("{}{}/setup?token={token}", settings.server.portal, wire::page_prefix(settings, "/setup"));
+    let url = format!(
+        "{}{}/setup?token={token}",
+        settings.server.portal,
+        wire::page_prefix(settings, "/setup")
+    );
     remove_if_there(&path)?;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -238,7 +251,9 @@ async fn announce_setup(settings: &Settings, authn: &Arc<Authn>) -> anyhow::Resu
         .with_context(|| format!("cannot write {}", path.display()))?;
     std::io::Write::write_all(&mut file, format!("{url}\n").as_bytes())?;
     if std::io::stderr().is_terminal() {
-        output::error(&format!("Nobody has an account yet. Make the first administrator here: {url}"));
+        output::error(&format!(
+            "Nobody has an account yet. Make the first administrator here: {url}"
+        ));
     }
     tracing::info!(file = %path.display(), "nobody has an account yet; the setup URL is in this file");
     Ok(Some(url))

@@ -38,7 +38,9 @@ enum Action {
 pub(crate) fn run(args: SessionArgs) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::List { config, format } => {
-            let sessions = with_store(&config, async |desk| Ok(desk.authn.list_sessions(None, desk.now).await?))?;
+            let sessions = with_store(&config, async |desk| {
+                Ok(desk.authn.list_sessions(None, desk.now).await?)
+            })?;
             print(&sessions, format)?;
         }
         Action::Revoke { config, id } => {

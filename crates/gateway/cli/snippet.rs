@@ -30,7 +30,9 @@ pub(crate) fn run(args: &SnippetArgs) -> anyhow::Result<ExitCode> {
         ProxyName::Nginx => Kind::Nginx,
         ProxyName::Caddy => Kind::Caddy,
         ProxyName::Haproxy | ProxyName::Envoy => {
-            anyhow::bail!("a snippet for this proxy is not available yet; there are traefik, nginx and caddy")
+            anyhow::bail!(
+                "a snippet for this proxy is not available yet; there are traefik, nginx and caddy"
+            )
         }
     };
     let settings = store::settings(&args.config)?;

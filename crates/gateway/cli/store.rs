@@ -25,12 +25,13 @@ pub(crate) struct Desk {
 }
 
 /// Loads the configuration for a command; its warnings are for `serve` and `check`.
-pub(crate) fn settings(config: &ConfigArgs) -> anyhow::Result<Arc<Settings>> {
+pub(crate) fn settings(config: &ConfigArgs) -> anyhow::Result<Settings> {
     let environment = vestibule_config::environment();
     let file = wire::config_file(config.config.as_deref(), &environment)?;
-    let loaded = vestibule_config::load(file.as_deref(), &environment)
-        .map_err(|report| anyhow::anyhow!("{}", vestibule_config::render(&report.diagnostics).trim_end().to_owned()))?;
-    Ok(Arc::new(loaded.settings))
+    let loaded = vestibule_config::load(file.as_deref(), &environment).map_err(|report| {
+        anyhow::anyhow!("{}", vestibule_config::render(&report.diagnostics).trim_end().to_owned())
+    })?;
+    Ok(loaded.settings)
 }
 
 /// Runs a command on the store. Afterwards a running server is told to look again, so that
@@ -48,6 +49,7 @@ where
         .build()
         .context("cannot start a runtime")?;
     runtime.block_on(async {
+        let settings = Arc::new(wire::complete(settings).await?);
         let now = wire::now();
         let (store, _) = wire::open_store(&settings).await?;
         let handle = tokio::runtime::Handle::current();
@@ -65,13 +67,13 @@ where
 /// Reads a password from a file, from standard input (`-`), or from a prompt without echo.
 pub(crate) fn read_password(file: Option<&Path>) -> anyhow::Result<Secret> {
     let text = match file {
-        Some(path) if path == Path::new("-") => {
-            std::io::read_to_string(std::io::stdin()).context("cannot read the password from standard input")?
-        }
+        Some(path) if path == Path::new("-") => std::io::read_to_string(std::io::stdin())
+            .context("cannot read the password from standard input")?,
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the password from {}", path.display()))?,
-        None => rpassword::prompt_password("Password: ")
-            .context("cannot ask for the password here; use --password-file FILE, or - for standard input")?,
+        None => rpassword::prompt_password("Password: ").context(
+            "cannot ask for the password here; use --password-file FILE, or - for standard input",
+        )?,
     };
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))

@@ -121,7 +121,9 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
         Action::Show { whom, format } => with_account(&whom, async |_, account| {
             match format {
                 Format::Human => print_account(&account),
-                Format::Json => output::line(&serde_json::to_string_pretty(&account_json(&account))?),
+                Format::Json => {
+                    output::line(&serde_json::to_string_pretty(&account_json(&account))?)
+                }
             }
             Ok(())
         })?,
@@ -137,7 +139,8 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
         Action::Groups { whom, groups } => {
             let groups = parse_groups(&groups)?;
             with_account(&whom, async |desk: &Desk, account| {
-                let account = desk.authn.set_groups(account.id, groups, &desk.actor, desk.now).await?;
+                let account =
+                    desk.authn.set_groups(account.id, groups, &desk.actor, desk.now).await?;
                 output::line(&format!("{} is in: {}.", label(&account), joined(&account)));
                 Ok(())
             })?;
@@ -146,7 +149,10 @@ pub(crate) fn run(args: UserArgs) -> anyhow::Result<ExitCode> {
             let password = read_password(password_file.as_deref())?;
             with_account(&whom, async |desk: &Desk, account| {
                 desk.authn.set_password(account.id, password, &desk.actor, desk.now).await?;
-                output::line(&format!("{} has a new password; all sessions ended.", label(&account)));
+                output::line(&format!(
+                    "{} has a new password; all sessions ended.",
+                    label(&account)
+                ));
                 Ok(())
             })?;
         }
@@ -220,7 +226,12 @@ fn add(args: AddArgs) -> anyhow::Result<()> {
         Ok(desk.authn.add_account(add, &desk.actor, desk.now).await?)
     })?;
     match args.format {
-        Format::Human => output::line(&format!("{} is made ({}, {}).", label(&account), account.role, account.status)),
+        Format::Human => output::line(&format!(
+            "{} is made ({}, {}).",
+            label(&account),
+            account.role,
+            account.status
+        )),
         Format::Json => output::line(&serde_json::to_string_pretty(&account_json(&account))?),
     }
     Ok(())

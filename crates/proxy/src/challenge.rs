@@ -416,6 +416,12 @@ fn allow_reading(response: &mut Response<OutBody>, asked: &Asked<'_>) {
     }
 }
 
+/// The status a program gets for a verdict, for `explain`; 200 where the app answers.
+pub fn status_for_program(verdict: Verdict) -> u16 {
+    let decision = Decision { verdict, rule: None };
+    Refusal::of(decision).map_or(StatusCode::OK, |refusal| refusal.status()).as_u16()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ mod upgrade;
 mod upstream;
 mod worker;
 
+pub use self::challenge::status_for_program;
 pub use self::proxy::{Proxy, ProxyConfig, StartError};
 pub use self::record::access_log::AccessSink;
 pub use self::record::metrics::Metrics;
