@@ -70,15 +70,19 @@ pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> anyhow::Re
 /// start. From here on everybody finds the store keys in one place.
 pub(crate) async fn complete(mut settings: Settings) -> anyhow::Result<Settings> {
     if settings.secrets.store_key.is_empty() {
-        let key = load_or_create_store_key(&settings.server.data_dir, &settings.store.sqlite).await?;
+        let key =
+            load_or_create_store_key(&settings.server.data_dir, &settings.store.sqlite).await?;
         settings.secrets.store_key.push(key);
     }
     Ok(settings)
 }
 
 /// Opens the store of completed settings.
-pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<(Arc<dyn Store>, Arc<SqliteStore>)> {
-    let store = Arc::new(SqliteStore::open(&settings.store.sqlite, &settings.secrets.store_key).await?);
+pub(crate) async fn open_store(
+    settings: &Settings,
+) -> anyhow::Result<(Arc<dyn Store>, Arc<SqliteStore>)> {
+    let store =
+        Arc::new(SqliteStore::open(&settings.store.sqlite, &settings.secrets.store_key).await?);
     Ok((store.clone(), store))
 }
 
