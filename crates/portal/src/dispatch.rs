@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use vestibule_authn::Authn;
 use vestibule_core::local::{LocalContext, LocalPlace};
+use vestibule_core::path::NormalPath;
 
 use crate::problem::Problem;
 use crate::visit::{V, Visit};
@@ -71,7 +72,10 @@ async fn answer(doors: &Doors, mut request: Request) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let settings = doors.portal.authn.settings();
-    let (area, path) = place(request.uri().path(), &ctx.place, &settings.server.api_prefix);
+    // What the proxy matched is what is answered: the path in its one normal form.
+    let normal = NormalPath::parse(request.uri().path()).map(|(path, _)| path);
+    let path = normal.as_ref().map_or("/.vestibule/unreadable", NormalPath::as_str);
+    let (area, path) = place(path, &ctx.place, &settings.server.api_prefix);
     if area == Area::Asset {
         let mut response = assets::serve(request.method(), &path, request.headers());
         security_headers::apply(&mut response, None, &settings);
@@ -129,7 +133,10 @@ async fn answer(doors: &Doors, mut request: Request) -> Response {
 /// Which part a path belongs to, and the path under its one spelling: without the prefix of
 /// a shared host and without `API_PREFIX`.
 fn place(path: &str, place: &LocalPlace, api_prefix: &str) -> (Area, String) {
-    let reserved = path.strip_prefix("/.vestibule").filter(|rest| rest.starts_with('/'));
+    let reserved = match path.strip_prefix("/.vestibule") {
+        Some("") => Some("/"),
+        rest => rest.filter(|rest| rest.starts_with('/')),
+    };
     if let Some(rest) = reserved.filter(|rest| rest.starts_with("/assets/")) {
         return (Area::Asset, rest.to_owned());
     }
@@ -284,6 +291,8 @@ mod tests {
     fn pages_lose_the_prefix_of_a_shared_host() {
         assert_eq!(portal_place("/.vestibule/login", ""), (Area::Page, "/login".to_owned()));
         assert_eq!(portal_place("/.vestibule/", ""), (Area::Page, "/".to_owned()));
+        assert_eq!(portal_place("/.vestibule", ""), (Area::Page, "/".to_owned()));
+        assert_eq!(portal_place("/.vestibulex", ""), (Area::Page, "/.vestibulex".to_owned()));
         assert_eq!(portal_place("/.vestibule/whoami", ""), (Area::AppHost, "/whoami".to_owned()));
     }
 

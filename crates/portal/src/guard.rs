@@ -84,6 +84,14 @@ impl Visit {
     }
 
     fn identified(&self) -> Result<&Arc<Identity>, Problem> {
+        // Where nothing is checked only loopback listeners are allowed, so whatever does not come
+        // straight from this machine was forwarded to it.
+        if self.auth_is_off()
+            && !self.ctx.direct_loopback
+            && !self.settings.auth.allow_insecure_bypass
+        {
+            return Err(Problem::bypass_refused());
+        }
         if self.ctx.store_unavailable {
             return Err(Problem::store_unavailable());
         }

@@ -1,5 +1,6 @@
 //! Pages for people: one file a page. They work without JavaScript; there is none.
 
+mod admin;
 mod api_keys;
 pub(crate) mod error;
 mod handoff;
@@ -35,6 +36,8 @@ pub(crate) fn router() -> Router {
         .route("/settings/password", post(settings::password))
         .route("/settings/sessions", post(settings::sessions))
         .route("/api-keys", get(api_keys::show).post(api_keys::submit))
+        .route("/admin", get(admin::show))
+        .route("/admin/users", get(admin::users::show).post(admin::users::submit))
         .fallback(|| async { Problem::not_found() })
 }
 

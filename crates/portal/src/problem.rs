@@ -114,6 +114,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", "Forbidden").detail(detail)
     }
 
+    pub(crate) fn bypass_refused() -> Self {
+        let title = "Requests that were forwarded are not let in without sign-in";
+        Self::new(StatusCode::FORBIDDEN, "BYPASS_REFUSED", title)
+    }
+
     pub(crate) fn csrf() -> Self {
         Self::new(StatusCode::FORBIDDEN, "CSRF_FAILED", "This request came from another site")
             .detail("Open the page here and try again.")

@@ -48,6 +48,7 @@ async fn gallery_of_all_pages() {
     write("keys", &root.submit("/api-keys", &fields).await.body);
     stage.browser_of("root@example.com").await;
     write("settings", &root.open("/settings?saved=profile").await.body);
+    write("users", &root.open("/admin/users").await.body);
     write("password", &root.open("/settings?change=password").await.body);
     write("reauth", &root.open("/login?step=reauth").await.body);
     write("mfa", &root.open("/login?step=mfa").await.body);

@@ -292,3 +292,28 @@ async fn with_a_cookie_domain_there_is_no_hand_off() {
             .any(|c| c.starts_with("__Secure-vestibule=") && c.contains("Domain=example.com"))
     );
 }
+
+#[tokio::test]
+async fn over_http_on_loopback_the_hand_off_keeps_the_port_and_the_plain_cookie() {
+    let stage = Stage::with(|s| {
+        s.server.portal =
+            vestibule_core::return_to::Origin::parse("http://auth.localhost:8080").unwrap();
+        s.server.development = true;
+        s.routes = vec![crate::stage::route("app", "app.localhost", crate::stage::signed_in())];
+    })
+    .await;
+    stage.person("ann@example.com", Role::User).await;
+    let mut browser = stage.browser();
+    let rd = "http://app.localhost:8080/deep?x=1";
+    let fields = [("email", "ann@example.com"), ("password", PASSWORD), ("rd", rd)];
+    let answer = browser.submit("http://auth.localhost:8080/login", &fields).await;
+    assert_eq!(answer.header("strict-transport-security"), "");
+    let (visited, _) = browser.follow(answer.location()).await;
+    assert!(
+        visited[1].starts_with("http://auth.localhost:8080/handoff?host=app.localhost%3A8080&")
+    );
+    assert_eq!(visited.last().unwrap(), rd, "{visited:?}");
+    assert!(browser.cookie("app.localhost:8080", "vestibule").is_some());
+    let who = browser.open("http://app.localhost:8080/.vestibule/whoami").await;
+    assert_eq!(who.json()["user"], "ann");
+}

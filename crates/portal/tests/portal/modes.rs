@@ -174,3 +174,18 @@ async fn seed_000_66_seed_000_68_a_documented_password_opens_the_change_page_and
     );
     assert_eq!(browser.open("/").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn n_what_was_forwarded_is_never_the_built_in_administrator() {
+    let mut stage = Stage::with(|s| s.auth.mode = Mode::None).await;
+    stage.peer_is_local = false;
+    for path in ["/api/v1/auth/me", "/api/v1/admin/users", "/health/database"] {
+        let refused = stage.get(path).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (StatusCode::FORBIDDEN, "BYPASS_REFUSED")
+        );
+    }
+    assert_eq!(stage.browser().open("/").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(stage.get("/health").await.status, StatusCode::OK);
+}

@@ -238,3 +238,34 @@ async fn assets_stand_under_their_hash_and_are_kept() {
         assert!(asset.header("cache-control").contains("immutable"));
     }
 }
+
+#[tokio::test]
+async fn seed_001_50_seed_004_25_an_administrator_approves_on_the_users_page() {
+    let stage = Stage::with(|s| s.auth.approval = true).await;
+    stage.person("root@example.com", Role::Admin).await;
+    let fields = [("email", "new@example.com"), ("name", "New"), ("password", PASSWORD)];
+    let mut new = stage.browser();
+    assert_eq!(new.submit("/signup", &fields).await.location(), "https://auth.example.com/pending");
+    let mut root = stage.browser_of("root@example.com").await;
+    let settings = root.open("/settings").await;
+    assert!(settings.body.contains("href=\"/admin/users\">Administration</a>"));
+    let users = root.open("/admin/users").await;
+    assert!(users.body.contains("new@example.com") && users.body.contains("Approve"));
+    let me = new.send(Ask::new(Method::GET, "/api/v1/auth/me")).await.json();
+    let id = me["id"].as_str().unwrap();
+    assert_eq!(
+        new.submit("/admin/users", &[("action", "activate"), ("id", id)]).await.location(),
+        "https://auth.example.com/pending"
+    );
+    let done = root.submit("/admin/users", &[("action", "activate"), ("id", id)]).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.body);
+    assert_eq!(new.open("/").await.status, StatusCode::OK, "at the next request");
+    assert!(!new.open("/settings").await.body.contains("Administration"));
+    assert_eq!(new.open("/admin/users").await.status, StatusCode::FORBIDDEN);
+    let own = root.send(Ask::new(Method::GET, "/api/v1/auth/me")).await.json();
+    let last = root
+        .submit("/admin/users", &[("action", "make-user"), ("id", own["id"].as_str().unwrap())])
+        .await;
+    assert_eq!(last.status, StatusCode::CONFLICT);
+    assert!(last.body.contains("last administrator"));
+}

@@ -45,6 +45,8 @@ pub(crate) struct Stage {
     router: axum::Router,
     clock: Arc<Clock>,
     requests: AtomicU64,
+    /// Whether requests come from this machine, not forwarded: so it is in mode none.
+    pub(crate) peer_is_local: bool,
 }
 
 struct Clock {
@@ -178,7 +180,8 @@ impl Stage {
         .await
         .expect("authn starts");
         let router = vestibule_portal::router(authn.clone(), clock.clone());
-        Self { authn, router, clock, requests: AtomicU64::new(0) }
+        let peer_is_local = authn.settings().auth.is_off();
+        Self { authn, router, clock, requests: AtomicU64::new(0), peer_is_local }
     }
 
     pub(crate) fn now(&self) -> UnixMillis {
@@ -234,7 +237,7 @@ impl Stage {
         let mut ctx = LocalContext {
             place,
             client_ip: ask.client,
-            direct_loopback: ask.direct_loopback,
+            direct_loopback: ask.direct_loopback || self.peer_is_local,
             request_id: format!("req-{}", self.requests.fetch_add(1, Ordering::SeqCst)).into(),
             scheme,
             port: port.unwrap_or(scheme.default_port()),
@@ -356,7 +359,8 @@ impl Browser<'_> {
             let to = answer.location().to_owned();
             assert!(visited.len() < 12, "a loop: {visited:?}");
             visited.push(to.clone());
-            let is_ours = to.starts_with(PORTAL) || to.contains("/.vestibule/");
+            let is_ours = to.starts_with(&self.stage.authn.settings().server.portal.to_string())
+                || to.contains("/.vestibule/");
             if !is_ours {
                 break;
             }
