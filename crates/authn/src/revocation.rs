@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::group::Group;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::identity::Identity;
+use vestibule_core::time::UnixMillis;
 
 use crate::Authn;
 use crate::identity_cache::Subject;
-use crate::ports::StoreResult;
+use crate::ports::{SessionKind, StoreResult};
 
 /// Ends when the credential behind a live exchange ends: revoked, expired, signed out, or
 /// its account no longer active. Dropping it takes the exchange off the list.
@@ -27,6 +28,10 @@ pub struct Watch {
     left: Option<Duration>,
     expiry: Option<Pin<Box<tokio::time::Sleep>>>,
 }
+
+/// How often a changed store is asked where it does not answer.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Timers further away are not set; nobody keeps a stream open for that long.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
@@ -71,6 +76,8 @@ struct Watched {
     role: Role,
     status: Status,
     groups: Arc<[Group]>,
+    /// The session's last use as far as this exchange knows.
+    last_seen: AtomicI64,
     ended: AtomicBool,
     changed: Notify,
 }
@@ -131,6 +138,7 @@ impl Authn {
             role: identity.role,
             status: identity.status,
             groups: identity.groups.clone(),
+            last_seen: AtomicI64::new(self.latest().0),
             ended: AtomicBool::new(false),
             changed: Notify::new(),
         });
@@ -156,9 +164,15 @@ impl Authn {
         let this = self.clone();
         let checked = self
             .on_service(async move {
-                this.load_prefixes().await?;
-                this.load_signing_keys().await?;
-                this.check_watches().await
+                let mut tries = 0;
+                loop {
+                    let read = this.read_anew().await;
+                    tries += 1;
+                    if read.is_ok() || tries == TRIES {
+                        return read;
+                    }
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
             })
             .await;
         if let Err(error) = checked {
@@ -171,6 +185,37 @@ impl Authn {
         self.cache.forget(subjects);
         self.remember_revoked(subjects);
         self.watches.end(|watched| subjects.iter().any(|s| watched.concerns(s)));
+    }
+
+    async fn read_anew(&self) -> StoreResult<()> {
+        self.load_prefixes().await?;
+        self.load_signing_keys().await?;
+        self.check_watches().await
+    }
+
+    /// Ends open exchanges of browser sessions that nobody used for `idle_timeout`. A session
+    /// is looked up only when the exchange has seen no use of it for that long.
+    pub(crate) async fn end_idle_watches(&self, now: UnixMillis) {
+        let idle = self.settings().auth.session.idle_timeout;
+        for watched in self.watches.snapshot() {
+            let known = UnixMillis(watched.last_seen.load(Ordering::Relaxed));
+            let Some(id) = watched.session.filter(|_| known.plus(idle) <= now) else { continue };
+            let Ok(found) = self.store.session(id).await else { continue };
+            let Some(session) = found.map(|f| f.session) else {
+                watched.end();
+                continue;
+            };
+            let noted = self.pending.sessions.newest(id).unwrap_or_default();
+            let last = session.last_seen.max(noted);
+            match session.kind {
+                SessionKind::Browser if last.plus(idle) <= now => watched.end(),
+                SessionKind::Browser => {
+                    watched.last_seen.fetch_max(last.0, Ordering::Relaxed);
+                }
+                // Access tokens do not idle; ask again after as long.
+                SessionKind::Token => watched.last_seen.store(now.0, Ordering::Relaxed),
+            }
+        }
     }
 
     async fn check_watches(&self) -> StoreResult<()> {

@@ -24,9 +24,12 @@ impl Authn {
     /// on by the time this task has waited since.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let this = self.clone();
-        let work = self.service.spawn(async move { this.keep_up().await });
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let work = self.service.spawn(async move { this.keep_up(stopped).await });
         shutdown.await;
-        work.abort();
+        // Asked, not aborted: a batch on its way to the store is neither lost nor doubled.
+        drop(stop);
+        let _ = work.await;
         let this = self.clone();
         let _ = self
             .on_service::<(), crate::ports::StoreError>(async move {
@@ -36,17 +39,20 @@ impl Authn {
             .await;
     }
 
-    async fn keep_up(self: Arc<Self>) {
+    async fn keep_up(self: Arc<Self>, mut stopped: tokio::sync::oneshot::Receiver<()>) {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         let mut purge = tokio::time::interval(PURGE_EVERY);
         let mut keys = tokio::time::interval(KEYS_EVERY);
         let started = (tokio::time::Instant::now(), self.latest());
         loop {
             tokio::select! {
+                _ = &mut stopped => return,
                 () = self.trail.waiting() => self.flush_audit().await,
                 _ = flush.tick() => {
                     self.flush().await;
                     self.cache.sweep();
+                    let now = self.latest().max(started.1.plus(started.0.elapsed()));
+                    self.end_idle_watches(now).await;
                 }
                 _ = purge.tick() => {
                     let now = self.latest().max(started.1.plus(started.0.elapsed()));

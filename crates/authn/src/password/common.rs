@@ -8,17 +8,22 @@ pub(crate) fn reason(password: &str, email: Option<&str>, host: &str) -> Option<
     }
     if let Some(email) = email.map(str::to_lowercase) {
         let local = email.split('@').next().unwrap_or_default();
-        if lower.contains(&email) || (local.len() >= 4 && lower.contains(local)) {
+        if lower.contains(&email) || (local.len() >= 4 && is_mostly(&lower, local)) {
             return Some("The password holds the email address; choose another one");
         }
     }
     let host = host.to_lowercase();
     let name = host.rsplit('.').nth(1).unwrap_or_default();
-    let own = [host.as_str(), name, "vestibule"];
-    if lower.contains(&host) && !host.is_empty() || own.contains(&letters(&lower)) {
+    let holds_host = !host.is_empty() && lower.contains(&host);
+    if holds_host || [name, "vestibule"].iter().any(|n| n.len() >= 4 && is_mostly(&lower, n)) {
         return Some("The password holds the name of this site; choose another one");
     }
     None
+}
+
+/// Whether the text holds the name and not enough besides to be a password of its own.
+fn is_mostly(text: &str, name: &str) -> bool {
+    text.contains(name) && text.replace(name, "").chars().count() < 8
 }
 
 /// The text without digits and symbols at both ends.
@@ -197,7 +202,9 @@ mod tests {
         assert!(why("my auth.garden.example").is_some());
         assert!(why("Garden2024!").is_some());
         assert!(why("vestibule99").is_some());
-        assert!(why("gardening tips").is_none());
+        assert!(why("gardening 12").is_some(), "too little besides the name");
+        assert!(why("gardening tips for may").is_none());
+        assert!(why("karlotta likes wet kettles").is_none());
     }
 
     #[test]

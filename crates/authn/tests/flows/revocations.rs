@@ -245,3 +245,38 @@ async fn the_long_task_writes_the_trail_and_flushes_once_more_when_it_ends() {
     running.await.unwrap();
     assert_eq!(house.store.stored_last_seen(started.session.id), after(1000));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_open_exchange_of_an_idle_session_ends_and_that_of_a_used_one_does_not() {
+    let house = House::new().await;
+    let ann = house.account("ann@example.com").await;
+    let (idle, used) = (house.session(&ann).await, house.session(&ann).await);
+    let mut idle_open = house.authn.watch(&who(&house.ask(&cookie(&idle.token), NOW).await));
+    let mut used_open = house.authn.watch(&who(&house.ask(&cookie(&used.token), NOW).await));
+    let (_stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(house.authn.clone().run(async move {
+        let _ = stopped.await;
+    }));
+    let early = tokio::time::timeout(Duration::from_secs(86_000), idle_open.ended()).await;
+    assert!(early.is_err());
+    assert!(is_identified(&house.ask(&cookie(&used.token), after(86_000)).await));
+    let due = tokio::time::timeout(Duration::from_secs(1000), idle_open.ended()).await;
+    assert!(due.is_ok());
+    assert!(!is_over(&mut used_open).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_from_outside_is_read_again_where_the_store_did_not_answer() {
+    let house = House::new().await;
+    let ann = house.account("ann@example.com").await;
+    let started = house.session(&ann).await;
+    let mut open = house.authn.watch(&who(&house.ask(&cookie(&started.token), NOW).await));
+    house.store.delete_session(started.session.id).await.unwrap();
+    house.store.down.store(true, std::sync::atomic::Ordering::SeqCst);
+    let authn = house.authn.clone();
+    let reading = tokio::spawn(async move { authn.store_changed_outside().await });
+    assert!(tokio::time::timeout(Duration::from_secs(1), open.ended()).await.is_err());
+    house.store.down.store(false, std::sync::atomic::Ordering::SeqCst);
+    reading.await.unwrap();
+    assert!(within_a_second(open.ended()).await);
+}
