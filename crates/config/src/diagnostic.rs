@@ -119,28 +119,23 @@ impl Place {
     pub(crate) fn span(&self) -> Span {
         let text = &self.file.text;
         let start = floor_boundary(text, self.start);
-        let before = text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, line_start) = self.file.line_of(start);
         let rest = text.get(line_start..).unwrap_or_default();
-        let line = rest.lines().next().unwrap_or_default();
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let before = text.get(line_start..start).unwrap_or_default();
         let end = floor_boundary(text, self.end.max(start));
         let marked = text.get(start..end).unwrap_or_default();
-        let length = marked.lines().next().unwrap_or_default().chars().count().max(1);
         Span {
             file: self.file.path.clone(),
-            line: before.matches('\n').count() + 1,
-            column,
-            length,
-            text: line.to_owned(),
+            line,
+            column: before.chars().count() + 1,
+            length: marked.lines().next().unwrap_or_default().chars().count().max(1),
+            text: rest.lines().next().unwrap_or_default().to_owned(),
         }
     }
 
     /// `file:line`.
     pub(crate) fn file_line(&self) -> String {
-        let before = self.file.text.get(..floor_boundary(&self.file.text, self.start));
-        let line = before.unwrap_or_default().matches('\n').count() + 1;
-        format!("{}:{line}", self.file.path.display())
+        format!("{}:{}", self.file.path.display(), self.file.line_of(self.start).0)
     }
 }
 

@@ -85,7 +85,7 @@ fn load_one(
             return None;
         }
     };
-    let file = Arc::new(SourceFile { path: path.to_owned(), text, mode });
+    let file = Arc::new(SourceFile::new(path.to_owned(), text, mode));
     let (table, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -253,11 +253,7 @@ mod tests {
 
     #[test]
     fn values_know_their_line() {
-        let file = Arc::new(SourceFile {
-            path: "x.toml".into(),
-            text: "[a]\nb = 1\n".to_owned(),
-            mode: 0o600,
-        });
+        let file = Arc::new(SourceFile::new("x.toml".into(), "[a]\nb = 1\n".to_owned(), 0o600));
         let (table, _) = DeTable::parse_recoverable(&file.text);
         let tree = convert_table(table.get_ref(), &|span| {
             Origin::File(Place { file: Arc::clone(&file), start: span.start, end: span.end })

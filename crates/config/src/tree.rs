@@ -11,6 +11,22 @@ pub(crate) struct SourceFile {
     pub(crate) text: String,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Where each line begins, so that naming a line costs no walk through the file.
+    pub(crate) lines: Vec<usize>,
+}
+
+impl SourceFile {
+    pub(crate) fn new(path: PathBuf, text: String, mode: u32) -> Self {
+        let lines =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path, text, mode, lines }
+    }
+
+    /// The number, from 1, and the beginning of the line that holds the byte.
+    pub(crate) fn line_of(&self, at: usize) -> (usize, usize) {
+        let number = self.lines.partition_point(|&start| start <= at);
+        (number, number.checked_sub(1).and_then(|i| self.lines.get(i)).copied().unwrap_or(0))
+    }
 }
 
 /// Bytes of a file.

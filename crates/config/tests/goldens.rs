@@ -4,6 +4,13 @@
 //! configuration; `# mode 0644` makes the configuration itself so readable. Every file says in its first
 //! line what it is about. To accept changed reports: `VESTIBULE_BLESS=1 cargo test -p vestibule-config`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -1,5 +1,12 @@
 //! What good configurations become: defaults, profiles, precedence, the documents' variables, the examples.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,6 +145,18 @@ fn seed_001_71_bypass_starts_on_loopback_in_development() {
         from_environment(&[("AUTH_BYPASS", "1"), ("VESTIBULE_SERVER__ENVIRONMENT", "development")])
             .settings;
     assert!(settings.auth.bypass && settings.auth.is_off());
+}
+
+#[test]
+fn in_development_any_listener_stands_in_for_the_portal() {
+    let open = [
+        ("AUTH_BYPASS", "1"),
+        ("ALLOW_INSECURE_AUTH_BYPASS", "1"),
+        ("VESTIBULE_SERVER__ENVIRONMENT", "development"),
+        ("VESTIBULE_LISTENER__0__ADDRESS", "0.0.0.0:8081"),
+    ];
+    let settings = from_environment(&open).settings;
+    assert_eq!(settings.server.portal.to_string(), "http://localhost:8081");
 }
 
 #[test]

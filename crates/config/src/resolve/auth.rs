@@ -222,6 +222,15 @@ fn admin(
     }
     let (email, password) = (root.str("auth.admin.email"), root.str("auth.admin.password"));
     if email.is_empty() || password.is_empty() {
+        if !needed && !is_off && email.is_empty() != password.is_empty() {
+            let (set, other) =
+                if email.is_empty() { ("password", "email") } else { ("email", "password") };
+            let origin = root.origin(&format!("auth.admin.{set}"));
+            let message = format!(
+                "`auth.admin.{set}` is set without `auth.admin.{other}`: no account is made"
+            );
+            cx.problems.add(Diagnostic::notice("half-an-admin", message).at(&origin));
+        }
         return None;
     }
     let is_documented_default = password == DOCUMENTED_PASSWORD;

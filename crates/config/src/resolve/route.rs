@@ -1,5 +1,6 @@
 //! `[[route]]`: defaults, templates, rules.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,11 @@ pub(crate) fn lay_out(root: &mut Table, cx: &mut Context<'_>) {
     let templates = root.table("template").cloned().unwrap_or_default();
     let mut identity = root.table("identity_headers").cloned().unwrap_or_default();
     super::fill(&mut identity, IDENTITY_HEADERS);
+    // The bottom of every route, made once: there may be thousands.
+    let mut bottom = Table::default();
+    super::fill(&mut bottom, ROUTE);
+    bottom.set("identity_headers", Node::new(Value::Table(identity), Origin::Default));
+    bottom.lay_over(defaults.clone());
     let Some(Value::List(items)) = root.get_mut("route").map(|n| &mut n.value) else { return };
     for item in items {
         let Value::Table(route) = &mut item.value else { continue };
@@ -42,9 +48,7 @@ pub(crate) fn lay_out(root: &mut Table, cx: &mut Context<'_>) {
             "" => defaults.str("template"),
             name => name,
         };
-        let mut base = Table::default();
-        base.set("identity_headers", Node::new(Value::Table(identity.clone()), Origin::Default));
-        base.lay_over(defaults.clone());
+        let mut base = bottom.clone();
         if !name.is_empty() {
             match templates.get(name).and_then(Node::as_table) {
                 Some(template) => base.lay_over(template.clone()),
@@ -63,7 +67,6 @@ pub(crate) fn lay_out(root: &mut Table, cx: &mut Context<'_>) {
             }
         }
         base.lay_over(std::mem::take(route));
-        super::fill(&mut base, ROUTE);
         *route = base;
     }
 }
@@ -78,20 +81,15 @@ pub(crate) fn resolve(
     let policies = access::policies(root, cx);
     check_templates(root, &policies, cx);
     let mut resolved: Vec<Resolved> = Vec::new();
-    let mut named: Vec<(String, Origin)> = Vec::new();
+    let mut named: HashMap<Arc<str>, Origin> = HashMap::new();
     for (node, table) in root.tables("route") {
         let Some(one) = one(node, table, server, &policies, cx) else { continue };
-        let name = one.route.name.to_string();
-        if let Some((_, first)) = named.iter().find(|(n, _)| *n == name) {
+        let name = Arc::clone(&one.route.name);
+        if let Some(first) = named.insert(Arc::clone(&name), node.origin.clone()) {
             let help = format!("the first one stands at {}: give each its own name", first.label());
-            cx.error(
-                "duplicate-name",
-                format!("two routes have the name `{name}`"),
-                &table.origin("name"),
-                &help,
-            );
+            let message = format!("two routes have the name `{name}`");
+            cx.error("duplicate-name", message, &table.origin("name"), &help);
         }
-        named.push((name, node.origin.clone()));
         own_ports(&one, listeners, telemetry, table, cx);
         if table.bool("enabled") {
             resolved.push(one);

@@ -19,7 +19,7 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
     let said = said_portal(root, cx);
     let listeners = listeners(root, said.as_ref().map(|(origin, _)| origin), cx);
     let development = root.str("server.environment") == "development";
-    let known = said.or_else(|| from_listener(&listeners));
+    let known = said.or_else(|| from_listener(&listeners, development));
     let is_known = known.is_some();
     let (portal, origin) = known.unwrap_or_else(|| {
         if !cx.broken.contains("server.portal_url") {
@@ -76,18 +76,20 @@ fn nowhere() -> PortalOrigin {
     PortalOrigin::parse("http://localhost").expect("an origin")
 }
 
-/// The first loopback listener that answers the portal.
-fn from_listener(listeners: &[Listener]) -> Option<(PortalOrigin, Origin)> {
-    let listener =
-        listeners.iter().find(|l| l.address.ip().is_loopback() && l.door == ListenerDoor::Proxy)?;
+/// The first loopback listener that answers the portal; in development any, under the name that
+/// this machine has for itself.
+fn from_listener(listeners: &[Listener], development: bool) -> Option<(PortalOrigin, Origin)> {
+    let mut doors = listeners.iter().filter(|l| l.door == ListenerDoor::Proxy);
+    let on_loopback = doors.clone().find(|l| l.address.ip().is_loopback());
+    let listener = on_loopback.or_else(|| doors.next().filter(|_| development))?;
     let host = match listener.address {
+        _ if on_loopback.is_none() => "localhost".to_owned(),
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
     };
     let scheme = if listener.tls { Scheme::Https } else { Scheme::Http };
-    let origin =
-        PortalOrigin { scheme, host: Host::parse(&host).ok()?, port: listener.address.port() };
-    Some((origin, Origin::Default))
+    let host = Host::parse(&host).ok()?;
+    Some((PortalOrigin { scheme, host, port: listener.address.port() }, Origin::Default))
 }
 
 fn listeners(
