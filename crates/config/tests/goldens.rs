@@ -11,8 +11,9 @@
     reason = "tests stop at the first surprise"
 )]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vestibule_config::Environment;
 
@@ -78,27 +79,129 @@ fn report(path: &Path) -> String {
     text.replace(&format!("{here}/"), "")
 }
 
-#[test]
-fn every_broken_configuration_has_its_exact_report() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
-    let bless = std::env::var_os("VESTIBULE_BLESS").is_some();
-    let mut names: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "toml"))
-        .collect();
-    names.sort();
-    assert!(names.len() >= 40, "only {} goldens", names.len());
-    let mut wrong = Vec::new();
-    for path in names {
-        let expected = path.with_extension("txt");
-        let found = report(&path);
-        if bless {
-            std::fs::write(&expected, &found).unwrap();
-        } else if std::fs::read_to_string(&expected).unwrap_or_default() != found {
-            wrong.push(format!("--- {}\n{found}", path.display()));
-        }
-        assert!(!found.contains(SECRET), "{} shows a secret", path.display());
+/// Compares one report with the file beside it.
+#[track_caller]
+fn golden(name: &str) {
+    let path = folder().join(name).with_extension("toml");
+    let expected = path.with_extension("txt");
+    let found = report(&path);
+    assert!(!found.contains(SECRET), "{name} shows a secret");
+    if std::env::var_os("VESTIBULE_BLESS").is_some() {
+        std::fs::write(&expected, &found).unwrap();
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+    assert!(expected == found, "{name} expected:\n{expected}\nbut found:\n{found}");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad")
+}
+
+/// One test for each file of the folder, under its name.
+macro_rules! goldens {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                golden(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_file_of_the_folder_is_a_test() {
+            let listed: BTreeSet<String> = [$(stringify!($name).to_owned()),*].into();
+            let toml = |path: &PathBuf| path.extension().is_some_and(|e| e == "toml");
+            let there: BTreeSet<String> = std::fs::read_dir(folder())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(toml)
+                .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+                .collect();
+            assert_eq!(listed, there);
+        }
+    };
+}
+
+goldens! {
+    access_contradictions
+    all_at_once
+    bad_certificate
+    bad_upstreams
+    bad_values
+    bad_variables
+    conflicting_variables
+    cookie_domain_over_http
+    duplicate_key
+    duplicate_listener
+    env_both_set
+    env_not_set
+    equal_routes
+    file_not_there
+    file_variable_not_there
+    first_user_account_without_admin
+    half_an_admin
+    http_portal_off_loopback
+    include_missing
+    include_problem
+    include_twice
+    missing_keys
+    mode_none_in_production
+    n1_bad_patterns
+    n1_config_readable_by_others
+    n1_cookie_domain_no_parent
+    n1_cookie_domain_public_suffix
+    n1_duplicate_rule
+    n1_empty_trust_list
+    n1_hook_without_trust
+    n1_http_portal_in_production
+    n1_jwt_issuer_open
+    n1_key_readable_by_others
+    n1_route_to_own_port
+    n1_secret_file_readable_by_others
+    n1_seed_003_96_example_secret
+    n1_short_secret_in_file
+    n1_trust_everybody
+    n1_unbelievable_networks
+    no_configuration
+    no_portal_url
+    not_available_yet
+    open_signup
+    origin_and_base_url_disagree
+    origin_loses_to_the_file
+    password_lengths
+    passwords_off_provider_waiting
+    portal_url_with_path
+    reserved_headers
+    second_secret_short
+    secret_variable_file_loose
+    seed_000_03_no_secret
+    seed_000_05_short_secret
+    seed_000_20_smtp_incomplete
+    seed_000_66_documented_password
+    seed_001_03_no_way_to_sign_in
+    seed_001_17_oidc_incomplete
+    seed_001_63_bootstrap_admin
+    seed_001_73_bypass_in_production
+    seed_001_74_bypass_off_loopback
+    seed_001_75_bypass_off_loopback_allowed
+    seed_002_04_mode_none_off_loopback
+    seed_002_09_unknown_mode
+    seed_002_10_everruns_public_listener
+    seed_002_13_everruns_needs_jwt_secret
+    seed_002_15_short_jwt_secret
+    seed_002_17_seed_002_18_mode_admin_without_account
+    seed_002_19_admin_variables_in_mode_full
+    seed_002_70_jwt_secret_both_set
+    seed_004_63_provider_over_http
+    shadowed_route
+    shared_origin
+    strip_prefix
+    syntax
+    tls_without_certificate
+    unknown_key
+    unknown_section
+    unknown_template
+    unknown_variables
+    unreachable_rule
+    wrong_type
 }
