@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme as UriScheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use vestibule_core::facts::Audience;
 use vestibule_core::route::UpstreamScheme;
 
 use crate::body::{InBody, Meter, OutBody, is_grpc};
@@ -21,7 +22,7 @@ use crate::error::{Blame, Fault};
 use crate::facts;
 use crate::headers::{self, AppOrigin, Origin};
 use crate::limits::Deadline;
-use crate::pipeline::{self, Head, Pass, Target};
+use crate::pipeline::{self, Pass, Reader, Target};
 use crate::record::Exchange;
 use crate::snapshot::{CompiledRoute, Snapshot};
 use crate::upgrade;
@@ -35,13 +36,14 @@ pub(crate) struct Forward {
     pub(crate) route: Arc<CompiledRoute>,
     pub(crate) pass: Pass,
     pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) audience: Audience,
 }
 
 /// What is kept of a request that is on its way.
 struct Sent {
     method: Method,
-    /// Its own headers, for the page of a refusal.
-    negotiation: HeaderMap,
+    audience: Audience,
+    origin: Option<HeaderValue>,
     grpc: bool,
     by_cookie: bool,
     http1: bool,
@@ -59,7 +61,8 @@ pub(crate) async fn forward(
     };
     let sent = Sent {
         method: forward.parts.method.clone(),
-        negotiation: negotiation(&forward.parts.headers),
+        audience: forward.audience,
+        origin: forward.parts.headers.get(header::ORIGIN).cloned(),
         grpc: is_grpc(&forward.parts.headers),
         by_cookie: pipeline::is_by_cookie(&forward.pass.reading),
         http1: forward.parts.version != Version::HTTP_2,
@@ -87,17 +90,6 @@ pub(crate) async fn forward(
     }
 }
 
-/// The few headers that decide how a refusal is shown.
-fn negotiation(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::new();
-    for name in ["accept", "sec-fetch-mode", "sec-fetch-dest", "origin"] {
-        if let Some(value) = headers.get(name) {
-            kept.insert(http::HeaderName::from_static(name), value.clone());
-        }
-    }
-    kept
-}
-
 fn fail(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
@@ -114,8 +106,9 @@ fn fail(
     if fault.blame() == Blame::Downstream {
         refusal = refusal.closing();
     }
-    let head = Head { method: &sent.method, headers: &sent.negotiation, upgrade: false };
-    pipeline::refuse(snapshot, exchange, &head, Some(target), &refusal)
+    let (method, origin) = (&sent.method, sent.origin.as_ref());
+    let reader = Reader { method, audience: sent.audience, origin };
+    pipeline::refuse(snapshot, exchange, &reader, Some(target), &refusal)
 }
 
 /// Turns the client's head into the app's.
@@ -137,9 +130,10 @@ fn prepare(
     let authority = asked_host.unwrap_or_else(|| authority_of(target));
     let origin = Origin {
         client: exchange.client,
-        peer: exchange.conn.peer.ip(),
+        peer: &exchange.conn.peer_value,
+        peer_ip: exchange.conn.peer.ip(),
         scheme: target.scheme,
-        authority: authority.to_str().unwrap_or_default(),
+        authority: &authority,
         port: target.port,
         request_id: &exchange.request_id,
     };
@@ -195,7 +189,7 @@ fn path_and_query(parts: &Parts, target: &Target, strip_prefix: &str) -> PathAnd
         return same.clone();
     }
     let slash = if stripped.starts_with('/') { "" } else { "/" };
-    let text = match &target.query {
+    let text = match target.uri.query() {
         Some(query) => format!("{slash}{stripped}?{query}"),
         None => format!("{slash}{stripped}"),
     };

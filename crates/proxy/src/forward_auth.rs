@@ -70,10 +70,9 @@ pub(crate) async fn answer(
 ) -> Response<OutBody> {
     let (parts, _body) = request.into_parts();
     let Some(dialect) = dialect(parts.uri.path()) else {
-        let head =
-            pipeline::Head { method: &parts.method, headers: &parts.headers, upgrade: false };
+        let reader = pipeline::Reader::of(&parts.method, &parts.headers, false);
         let refusal = Refusal::new(Code::NoRoute, Reason::NoRoute);
-        return pipeline::refuse(snapshot, exchange, &head, None, &refusal);
+        return pipeline::refuse(snapshot, exchange, &reader, None, &refusal);
     };
     exchange.door = dialect.door;
     (exchange.host, exchange.path) = (None, None);
@@ -134,6 +133,7 @@ async fn judge(
         method,
         headers,
         target,
+        audience: facts::audience(headers, facts::hook_upgrade(headers)),
         upgrade: facts::hook_upgrade(headers),
         has_body: false,
     };
@@ -172,16 +172,14 @@ fn read(dialect: &Dialect, headers: &HeaderMap) -> Result<AskedAbout, Refusal> {
             return Err(malformed());
         }
     }
-    if uri.contains('#') || uri.parse::<Uri>().is_err() {
+    if uri.contains('#') {
         return Err(malformed());
     }
-    let (path, query) = match uri.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (uri, None),
-    };
+    let parsed: Uri = uri.parse().map_err(|_| malformed())?;
+    let path = uri.split_once('?').map_or(uri, |(path, _)| path);
     let (path, needs) = NormalPath::parse(path).map_err(|_| malformed())?;
     let port = port.unwrap_or(scheme.default_port());
-    Ok((method, Target { host, port, scheme, path, needs, query }))
+    Ok((method, Target { host, port, scheme, path, needs, uri: parsed }))
 }
 
 /// Scheme, authority, and path with query of an absolute URL.

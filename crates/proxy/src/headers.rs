@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::header;
@@ -32,8 +33,6 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_VESTIBULE_ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
 const REMOTE_GROUPS_TRUNCATED: HeaderName = HeaderName::from_static("remote-groups-truncated");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Bytes of groups that an app is told without being asked.
 const MAX_GROUP_BYTES: usize = 4096;
@@ -42,15 +41,19 @@ const RENDERED_MAX: usize = 4096;
 
 /// Removes from a request everything that only Vestibule may say, hop-by-hop fields, and,
 /// unless the peer is believed, the whole forwarding family. Nothing else removes headers
-/// for trust's sake.
+/// for trust's sake. One pass; most names are settled by their first byte.
 pub(crate) fn strip_request(headers: &mut HeaderMap, vouched: bool) {
     let mut doomed: Vec<HeaderName> = Vec::new();
+    let mut connection = false;
     for name in headers.keys() {
         if is_untold(name.as_str().as_bytes(), vouched) {
+            connection |= *name == header::CONNECTION;
             doomed.push(name.clone());
         }
     }
-    connection_listed(headers, &mut doomed);
+    if connection {
+        connection_listed(headers, &mut doomed);
+    }
     for name in doomed {
         headers.remove(name);
     }
@@ -58,14 +61,18 @@ pub(crate) fn strip_request(headers: &mut HeaderMap, vouched: bool) {
 
 fn is_untold(name: &[u8], vouched: bool) -> bool {
     match name.first() {
-        Some(b'x' | b'r') if is_managed(name) => true,
-        Some(b'x') if is_internal(name) => true,
+        Some(b'c') if name == b"connection" => true,
+        Some(b't') if matches!(name, b"te" | b"trailer" | b"transfer-encoding") => true,
+        Some(b'r') => is_managed(name),
+        Some(b'x') if is_managed(name) || is_internal(name) => true,
         Some(b'x' | b'f' | b't' | b'c') => {
             is_forwarding(name) && (!vouched || name.iter().any(|b| matches!(b, b'_' | b'.')))
         }
-        Some(b'p') => matches!(name, b"proxy" | b"proxy-connection" | b"proxy-authorization"),
-        Some(b'k') => name == b"keep-alive",
+        Some(b'e') => name == b"expect",
         Some(b'h') => name == b"http2-settings",
+        Some(b'k') => name == b"keep-alive",
+        Some(b'p') => matches!(name, b"proxy" | b"proxy-connection" | b"proxy-authorization"),
+        Some(b'u') => name == b"upgrade",
         _ => false,
     }
 }
@@ -75,28 +82,15 @@ fn is_internal(name: &[u8]) -> bool {
     name.get(2..11).is_some_and(|own| own == b"vestibule")
 }
 
-/// The hop-by-hop fields, and those that `Connection` names (RFC 9110, 7.6.1). Framing and
-/// routing are not the client's to switch off.
-fn connection_listed(headers: &mut HeaderMap, doomed: &mut Vec<HeaderName>) {
+/// The fields that `Connection` names (RFC 9110, 7.6.1). Framing and routing are not the
+/// client's to switch off.
+fn connection_listed(headers: &HeaderMap, doomed: &mut Vec<HeaderName>) {
     for line in headers.get_all(header::CONNECTION) {
         for token in line.as_bytes().split(|&b| b == b',') {
             let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else { continue };
-            if name != header::HOST && name != header::CONTENT_LENGTH && headers.contains_key(&name)
-            {
+            if name != header::HOST && name != header::CONTENT_LENGTH {
                 doomed.push(name);
             }
-        }
-    }
-    for name in [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        header::TRAILER,
-        header::EXPECT,
-    ] {
-        if headers.contains_key(&name) {
-            doomed.push(name);
         }
     }
 }
@@ -104,10 +98,12 @@ fn connection_listed(headers: &mut HeaderMap, doomed: &mut Vec<HeaderName>) {
 /// Where a request came from and what it asked for, to be told to the app.
 pub(crate) struct Origin<'a> {
     pub(crate) client: Client,
-    pub(crate) peer: std::net::IpAddr,
+    /// The peer's address, rendered once a connection.
+    pub(crate) peer: &'a HeaderValue,
+    pub(crate) peer_ip: IpAddr,
     pub(crate) scheme: Scheme,
     /// `host[:port]` as the client asked.
-    pub(crate) authority: &'a str,
+    pub(crate) authority: &'a HeaderValue,
     pub(crate) port: u16,
     pub(crate) request_id: &'a RequestId,
 }
@@ -116,32 +112,47 @@ pub(crate) struct Origin<'a> {
 /// continued.
 pub(crate) fn set_forwarding(headers: &mut HeaderMap, origin: &Origin<'_>) {
     let vouched = origin.client.vouched;
-    let mut chain = String::with_capacity(64);
-    if vouched {
-        for line in headers.get_all(X_FORWARDED_FOR) {
-            let _ = write!(chain, "{}, ", line.to_str().unwrap_or("unknown"));
-        }
-    }
-    let _ = write!(chain, "{}", origin.peer);
-    set(headers, X_FORWARDED_FOR, &chain);
-    chain.clear();
-    let _ = write!(chain, "{}", origin.client.ip);
-    set(headers, X_REAL_IP, &chain);
+    let chain = if vouched { longer_chain(headers, origin) } else { origin.peer.clone() };
+    headers.insert(X_FORWARDED_FOR, chain);
+    let real_ip = if origin.client.ip == origin.peer_ip {
+        origin.peer.clone()
+    } else {
+        header_value(origin.client.ip.to_string())
+    };
+    headers.insert(X_REAL_IP, real_ip);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.as_str()));
-    let told_host = vouched && headers.get_all(X_FORWARDED_HOST).iter().count() == 1;
-    if !told_host {
-        set(headers, X_FORWARDED_HOST, origin.authority);
+    if !(vouched && stands_once(headers, &X_FORWARDED_HOST)) {
+        headers.insert(X_FORWARDED_HOST, origin.authority.clone());
     }
-    let told_port = vouched && headers.get_all(X_FORWARDED_PORT).iter().count() == 1;
-    if !told_port {
-        match origin.port {
-            80 => headers.insert(X_FORWARDED_PORT, HeaderValue::from_static("80")),
-            443 => headers.insert(X_FORWARDED_PORT, HeaderValue::from_static("443")),
-            port => headers.insert(X_FORWARDED_PORT, HeaderValue::from(port)),
+    if !(vouched && stands_once(headers, &X_FORWARDED_PORT)) {
+        let port = match origin.port {
+            80 => HeaderValue::from_static("80"),
+            443 => HeaderValue::from_static("443"),
+            port => HeaderValue::from(port),
         };
+        headers.insert(X_FORWARDED_PORT, port);
     }
-    origin.request_id.with_text(|id| set(headers, X_REQUEST_ID, id));
+    let id = origin.request_id.with_text(HeaderValue::from_str);
+    headers.insert(X_REQUEST_ID, id.unwrap_or(HeaderValue::from_static("")));
     set_trace(headers, origin);
+}
+
+fn stands_once(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().count() == 1
+}
+
+/// Every line of the believed peer's chain, and the peer itself.
+fn longer_chain(headers: &HeaderMap, origin: &Origin<'_>) -> HeaderValue {
+    let mut chain = String::with_capacity(64);
+    for line in headers.get_all(X_FORWARDED_FOR) {
+        let _ = write!(chain, "{}, ", line.to_str().unwrap_or("unknown"));
+    }
+    chain.push_str(origin.peer.to_str().unwrap_or("unknown"));
+    header_value(chain)
+}
+
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn set_trace(headers: &mut HeaderMap, origin: &Origin<'_>) {
@@ -149,9 +160,7 @@ fn set_trace(headers: &mut HeaderMap, origin: &Origin<'_>) {
         let text = value.as_bytes();
         text.len() == 55
             && text.starts_with(b"00-")
-            && text.get(3..).is_some_and(|rest| {
-                rest.iter().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f' | b'-'))
-            })
+            && text.iter().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f' | b'-'))
     };
     if origin.client.vouched && headers.get(&TRACEPARENT).is_some_and(good) {
         return;
@@ -163,17 +172,21 @@ fn set_trace(headers: &mut HeaderMap, origin: &Origin<'_>) {
         RequestId::Told(_) => uuid::Uuid::new_v4(),
     };
     let (high, low) = id.as_u64_pair();
-    let mut text = String::with_capacity(55);
-    let _ =
-        write!(text, "00-{high:016x}{low:016x}-{:016x}-01", (high ^ low.rotate_left(32)).max(1));
-    set(headers, TRACEPARENT, &text);
-}
-
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    match HeaderValue::from_str(value) {
-        Ok(value) => headers.insert(name, value),
-        Err(_) => headers.remove(name),
-    };
+    let span = (high ^ low.rotate_left(32)).max(1);
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    let mut digits = uuid::Uuid::encode_buffer();
+    let trace = id.as_simple().encode_lower(&mut digits).as_bytes();
+    if let Some(place) = text.get_mut(3..35) {
+        place.copy_from_slice(trace);
+    }
+    let span = uuid::Uuid::from_u64_pair(span, 0);
+    let span = span.as_simple().encode_lower(&mut digits).as_bytes();
+    if let (Some(place), Some(span)) = (text.get_mut(36..52), span.get(..16)) {
+        place.copy_from_slice(span);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
+        headers.insert(TRACEPARENT, value);
+    }
 }
 
 /// A request id as a believed peer may send it: short and plain.
@@ -230,33 +243,28 @@ pub(crate) fn edit(headers: &mut HeaderMap, edits: &Edits) {
 /// `by_cookie`: the request's credential came by cookie, so the answer is one person's.
 pub(crate) fn clean_answer(headers: &mut HeaderMap, by_cookie: bool) {
     let mut doomed: Vec<HeaderName> = Vec::new();
-    if headers.contains_key(header::CONNECTION) {
-        for line in headers.get_all(header::CONNECTION) {
-            for token in line.as_bytes().split(|&b| b == b',') {
-                if let Ok(name) = HeaderName::from_bytes(token.trim_ascii())
-                    && name != header::CONTENT_LENGTH
-                {
-                    doomed.push(name);
-                }
-            }
+    let (mut connection, mut cookies, mut cache_control) = (false, false, false);
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" => connection = true,
+            "set-cookie" => cookies = true,
+            "cache-control" => cache_control = true,
+            "keep-alive" | "proxy-authenticate" | "proxy-connection" | "transfer-encoding"
+            | "upgrade" | "x-vestibule" => doomed.push(name.clone()),
+            _ => {}
         }
+    }
+    if connection {
+        connection_listed(headers, &mut doomed);
         doomed.push(header::CONNECTION);
     }
-    let own = [
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        X_VESTIBULE,
-    ];
-    for name in doomed.into_iter().chain(own) {
+    for name in doomed {
         headers.remove(name);
     }
-    if headers.contains_key(header::SET_COOKIE) {
+    if cookies {
         keep_only_app_cookies(headers);
     }
-    if by_cookie && !headers.contains_key(header::CACHE_CONTROL) {
+    if by_cookie && !cache_control {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
 }

@@ -22,8 +22,8 @@ pub(crate) const MAX_STREAMS: u32 = 100;
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client's connection without a request is closed after this long.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// An idle connection to an app is closed after this long.
-pub(crate) const UPSTREAM_KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// An idle connection to an app is closed after this long: 60 s in ticks.
+pub(crate) const UPSTREAM_KEEP_ALIVE_TICKS: u64 = 60 * 4;
 /// Idle connections that a worker keeps to one app.
 pub(crate) const UPSTREAM_IDLE_MAX: usize = 128;
 /// Fields of an app's answer.
@@ -92,6 +92,16 @@ impl Ticker {
             }
         };
         Deadline { ticker: self.clone(), key }
+    }
+
+    /// Ticks since the start, as of the last one. Stands while no deadline exists.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// Ticks since the start, by the system's clock.
+    pub(crate) fn true_now(&self) -> u64 {
+        self.elapsed_ticks()
     }
 
     /// The worker's task that moves the clock.

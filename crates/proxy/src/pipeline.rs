@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use vestibule_authn::authenticate::{
     Audience as TokenAudience, CredentialHeaders, Outcome, Presented, Reading,
 };
-use vestibule_core::facts::{Door, Facts, Scheme};
+use vestibule_core::facts::{Audience, Door, Facts, Scheme};
 use vestibule_core::host::Host;
 use vestibule_core::identity::Identity;
 use vestibule_core::local::{LocalContext, LocalPlace};
@@ -76,7 +76,7 @@ fn begin(
         door: Door::Proxy,
         status: CLIENT_CLOSED,
         verdict: "deny",
-        reason: Reason::BadTarget.as_str(),
+        reason: Reason::BadTarget,
         rule: None,
         route: None,
         identity: None,
@@ -107,7 +107,7 @@ async fn answer(
     let door = exchange.worker.shared.listeners.get(exchange.conn.listener).map(|l| l.door);
     let target = match Target::read(snapshot, exchange, &request) {
         Ok(target) => target,
-        Err(refusal) => return refuse(snapshot, exchange, &request_head(&request), None, &refusal),
+        Err(refusal) => return refuse(snapshot, exchange, &reader(&request), None, &refusal),
     };
     match door {
         Some(ListenerDoor::Proxy) => proxy_door(snapshot, exchange, request, target).await,
@@ -118,15 +118,22 @@ async fn answer(
     }
 }
 
-/// Method and headers of a request whose body may already be on its way.
-pub(crate) struct Head<'a> {
+/// Who reads a refusal, of a request whose head may already be on its way.
+pub(crate) struct Reader<'a> {
     pub(crate) method: &'a Method,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) upgrade: bool,
+    pub(crate) audience: Audience,
+    pub(crate) origin: Option<&'a HeaderValue>,
 }
 
-fn request_head(request: &Request<Incoming>) -> Head<'_> {
-    Head { method: request.method(), headers: request.headers(), upgrade: false }
+impl<'a> Reader<'a> {
+    pub(crate) fn of(method: &'a Method, headers: &'a HeaderMap, upgrade: bool) -> Self {
+        let origin = headers.get(header::ORIGIN);
+        Self { method, audience: facts::audience(headers, upgrade), origin }
+    }
+}
+
+fn reader(request: &Request<Incoming>) -> Reader<'_> {
+    Reader::of(request.method(), request.headers(), false)
 }
 
 /// What a request is for.
@@ -136,7 +143,8 @@ pub(crate) struct Target {
     pub(crate) scheme: Scheme,
     pub(crate) path: NormalPath,
     pub(crate) needs: Needs,
-    pub(crate) query: Option<String>,
+    /// For its query; its path is the raw one.
+    pub(crate) uri: Uri,
 }
 
 impl Target {
@@ -162,15 +170,14 @@ impl Target {
         }) {
             return Err(Refusal::new(Code::MisdirectedRequest, Reason::Misdirected));
         }
-        let query = request.uri().query().map(str::to_owned);
         let port = port.unwrap_or(scheme.default_port());
-        Ok(Self { host, port, scheme, path, needs, query })
+        Ok(Self { host, port, scheme, path, needs, uri: request.uri().clone() })
     }
 
     /// The URL as the browser sees it.
     pub(crate) fn url(&self) -> String {
         let origin = CompiledRoute::app_origin(self.scheme, &self.host, self.port);
-        match &self.query {
+        match self.uri.query() {
             Some(query) => format!("{origin}{}?{query}", self.path),
             None => format!("{origin}{}", self.path),
         }
@@ -181,17 +188,17 @@ impl Target {
 pub(crate) fn refuse(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
-    head: &Head<'_>,
+    reader: &Reader<'_>,
     target: Option<&Target>,
     refusal: &Refusal,
 ) -> Response<OutBody> {
     note(exchange, refusal);
     let url = target.map(Target::url).unwrap_or_default();
     let asked = Asked {
-        method: head.method,
-        audience: facts::audience(head.headers, head.upgrade),
+        method: reader.method,
+        audience: reader.audience,
         url: &url,
-        origin: head.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()),
+        origin: reader.origin.and_then(|origin| origin.to_str().ok()),
         request_id: &exchange.request_id,
         pages: &snapshot.pages,
         route: exchange.route.as_deref(),
@@ -223,9 +230,9 @@ fn redirect_door(
         port: if snapshot.portal.port == 443 { 80 } else { snapshot.portal.port },
         path: target.path.clone(),
         needs: target.needs,
-        query: target.query.clone(),
+        uri: target.uri.clone(),
     };
-    refuse(snapshot, exchange, &request_head(request), Some(&outside), &refusal)
+    refuse(snapshot, exchange, &reader(request), Some(&outside), &refusal)
 }
 
 async fn proxy_door(
@@ -240,12 +247,12 @@ async fn proxy_door(
     }
     if !facts::credentials_stand_once(request.headers()) {
         let refusal = Refusal::malformed();
-        return refuse(snapshot, exchange, &request_head(&request), Some(&target), &refusal);
+        return refuse(snapshot, exchange, &reader(&request), Some(&target), &refusal);
     }
     if snapshot.portal.scheme == Scheme::Https && target.scheme == Scheme::Http {
         let refusal = Refusal::https_required(true);
         let outside = Target { port: https_port(snapshot, &target), ..target };
-        return refuse(snapshot, exchange, &request_head(&request), Some(&outside), &refusal);
+        return refuse(snapshot, exchange, &reader(&request), Some(&outside), &refusal);
     }
     let route = snapshot.find(&target.host, &target.path).cloned();
     if portal_host && snapshot.is_portal_path(&target.path, route.as_deref().map(|r| &*r.route)) {
@@ -290,7 +297,7 @@ fn no_route(
     target: &Target,
 ) -> Response<OutBody> {
     let refusal = Refusal::new(Code::NoRoute, Reason::NoRoute);
-    refuse(snapshot, exchange, &request_head(request), Some(target), &refusal)
+    refuse(snapshot, exchange, &reader(request), Some(target), &refusal)
 }
 
 async fn app(
@@ -313,18 +320,20 @@ async fn app(
         method: &parts.method,
         headers: &parts.headers,
         target: &target,
+        audience: facts::audience(&parts.headers, upgrade.is_some()),
         upgrade: upgrade.is_some(),
         has_body,
     };
+    let audience = question.audience;
     match judge(snapshot, exchange, &route, &question).await {
         Ok(pass) => {
-            let forward = Forward { parts, body, target, route, pass, upgrade };
+            let forward = Forward { parts, body, target, route, pass, upgrade, audience };
             forward::forward(snapshot, exchange, forward).await
         }
         Err(refusal) => {
-            let head =
-                Head { method: &parts.method, headers: &parts.headers, upgrade: upgrade.is_some() };
-            refuse(snapshot, exchange, &head, Some(&target), &refusal)
+            let origin = parts.headers.get(header::ORIGIN);
+            let reader = Reader { method: &parts.method, audience, origin };
+            refuse(snapshot, exchange, &reader, Some(&target), &refusal)
         }
     }
 }
@@ -341,6 +350,7 @@ pub(crate) struct Question<'a> {
     pub(crate) method: &'a Method,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) target: &'a Target,
+    pub(crate) audience: Audience,
     pub(crate) upgrade: bool,
     pub(crate) has_body: bool,
 }
@@ -387,7 +397,7 @@ pub(crate) async fn judge(
         client_ip: question.client.ip,
         network_ip: question.client.network_ip,
         has_forwarding_header: forwarded,
-        audience: facts::audience(question.headers, question.upgrade),
+        audience: question.audience,
         fetch_site: facts::fetch_site(question.headers),
         // What is no visible ASCII is nobody's origin, and not absent either.
         origin: origin.map(|origin| origin.to_str().unwrap_or("null")),
@@ -417,8 +427,8 @@ fn on_loopback(exchange: &Exchange) -> bool {
 
 /// Classifies what the request shows.
 fn read(exchange: &Exchange, headers: &HeaderMap, takes_basic: bool) -> Reading {
-    let bytes = |name| headers.get(name).map(http::HeaderValue::as_bytes);
-    let mut lines = headers.get_all(header::COOKIE).iter().map(http::HeaderValue::as_bytes);
+    let bytes = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let mut lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let first = lines.next();
     let more: Vec<&[u8]>;
     let one: [&[u8]; 1];
@@ -498,7 +508,7 @@ pub(crate) async fn local(
     if let Outcome::RateLimited(limited) = outcome {
         exchange.worker.metrics.rate_limited(limited.scope);
         let refusal = Refusal::limited(limited);
-        return refuse(snapshot, exchange, &request_head(&request), Some(&target), &refusal);
+        return refuse(snapshot, exchange, &reader(&request), Some(&target), &refusal);
     }
     let forwarded = facts::has_forwarding_header(request.headers());
     let context = context(exchange, &target, place, &reading, outcome, forwarded);
@@ -513,10 +523,10 @@ pub(crate) async fn local(
         Ok(response) => relay_local(response),
         Err(error) => {
             tracing::error!(%error, "the portal failed while answering");
-            let empty = HeaderMap::new();
-            let head = Head { method: &exchange.method.clone(), headers: &empty, upgrade: false };
+            let method = exchange.method.clone();
+            let reader = Reader { method: &method, audience: Audience::Program, origin: None };
             let refusal = Refusal::new(Code::Internal, Reason::Internal);
-            refuse(snapshot, exchange, &head, Some(&target), &refusal)
+            refuse(snapshot, exchange, &reader, Some(&target), &refusal)
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Exchange {
     pub(crate) door: Door,
     pub(crate) status: u16,
     pub(crate) verdict: &'static str,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Reason,
     pub(crate) rule: Option<usize>,
     pub(crate) route: Option<Arc<CompiledRoute>>,
     pub(crate) identity: Option<Arc<Identity>>,
@@ -57,14 +57,14 @@ impl Exchange {
     /// What was decided.
     pub(crate) fn decided(&mut self, verdict: Verdict, rule: Option<usize>) {
         self.verdict = verdict.as_str();
-        self.reason = verdict.reason().as_str();
+        self.reason = verdict.reason();
         self.rule = rule;
     }
 
     /// Refused before or beside the policy.
     pub(crate) fn refused(&mut self, reason: Reason) {
         self.verdict = "deny";
-        self.reason = reason.as_str();
+        self.reason = reason;
     }
 
     /// Resolves when the credential behind this exchange ends; `None`: nobody's.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use vestibule_core::route::{Upstream, UpstreamScheme, UpstreamTls};
@@ -18,7 +18,7 @@ pub(crate) use self::connect::ClientTls;
 use self::resolve::Resolver;
 use crate::body::{InBody, Meter};
 use crate::error::Fault;
-use crate::limits::{UPSTREAM_IDLE_MAX, UPSTREAM_KEEP_ALIVE};
+use crate::limits::{UPSTREAM_IDLE_MAX, UPSTREAM_KEEP_ALIVE_TICKS};
 use crate::worker::Worker;
 
 /// One app as a route reaches it, prepared when the configuration was loaded.
@@ -81,7 +81,8 @@ pub(crate) enum Sender {
 
 struct Parked {
     sender: http1::SendRequest<InBody>,
-    since: Instant,
+    /// In ticks of the worker.
+    since: u64,
 }
 
 #[derive(Default)]
@@ -93,7 +94,8 @@ struct Pool {
 /// A worker's pools.
 #[derive(Default)]
 pub(crate) struct Pools {
-    pools: RefCell<HashMap<u32, Pool>>,
+    /// By the target's number.
+    pools: RefCell<Vec<Pool>>,
     resolver: Resolver,
 }
 
@@ -125,7 +127,7 @@ impl Pools {
             }
         };
         if let Sender::H2(sender) = &sender {
-            self.pools.borrow_mut().entry(target.id).or_default().h2 = Some(sender.clone());
+            self.with_pool(target.id, |pool| pool.h2 = Some(sender.clone()));
         }
         Ok(Checkout { sender, reused: false })
     }
@@ -134,7 +136,7 @@ impl Pools {
         loop {
             let mut sender = {
                 let mut pools = self.pools.borrow_mut();
-                let pool = pools.get_mut(&id)?;
+                let pool = pools.get_mut(id as usize)?;
                 if !upgrade && let Some(sender) = &pool.h2 {
                     if !sender.is_closed() {
                         return Some(Sender::H2(sender.clone()));
@@ -153,22 +155,33 @@ impl Pools {
         }
     }
 
-    fn park(&self, id: u32, sender: http1::SendRequest<InBody>) {
+    fn park(&self, id: u32, sender: http1::SendRequest<InBody>, since: u64) {
         if sender.is_closed() {
             return;
         }
-        let mut pools = self.pools.borrow_mut();
-        let idle = &mut pools.entry(id).or_default().idle;
-        if idle.len() < UPSTREAM_IDLE_MAX {
-            idle.push(Parked { sender, since: Instant::now() });
+        self.with_pool(id, |pool| {
+            if pool.idle.len() < UPSTREAM_IDLE_MAX {
+                pool.idle.push(Parked { sender, since });
+            }
+        });
+    }
+
+    fn with_pool(&self, id: u32, use_it: impl FnOnce(&mut Pool)) {
+        let (mut pools, at) = (self.pools.borrow_mut(), id as usize);
+        if pools.len() <= at {
+            pools.resize_with(at + 1, Pool::default);
+        }
+        if let Some(pool) = pools.get_mut(at) {
+            use_it(pool);
         }
     }
 
     /// Drops connections that are closed or were idle for long.
-    pub(crate) fn sweep(&self) {
-        for pool in self.pools.borrow_mut().values_mut() {
+    pub(crate) fn sweep(&self, now: u64) {
+        for pool in self.pools.borrow_mut().iter_mut() {
             pool.idle.retain(|parked| {
-                !parked.sender.is_closed() && parked.since.elapsed() < UPSTREAM_KEEP_ALIVE
+                !parked.sender.is_closed()
+                    && now.saturating_sub(parked.since) < UPSTREAM_KEEP_ALIVE_TICKS
             });
             if pool.h2.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 pool.h2 = None;
@@ -194,7 +207,8 @@ impl Lease {
             && self.meter.done.get()
             && !self.closes
         {
-            self.worker.pools.park(self.target, sender);
+            let now = self.worker.ticker.now();
+            self.worker.pools.park(self.target, sender, now);
         }
     }
 }

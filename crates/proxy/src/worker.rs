@@ -162,7 +162,7 @@ impl Worker {
     async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            self.pools.sweep();
+            self.pools.sweep(self.ticker.true_now());
             let form = self.snapshot().settings.telemetry.access_log;
             self.log.set_form(form);
         }

@@ -140,7 +140,13 @@ impl WorkerLog {
         self.time(out, exchange.now);
         out.extend_from_slice(b"\",\"request_id\":\"");
         exchange.request_id.with_text(|id| escape(out, id.as_bytes()));
-        let _ = write!(out, "\",\"client_ip\":\"{}\",\"host\":\"", exchange.client.ip);
+        out.extend_from_slice(b"\",\"client_ip\":\"");
+        if exchange.client.ip == exchange.conn.peer.ip() {
+            out.extend_from_slice(exchange.conn.peer_value.as_bytes());
+        } else {
+            let _ = write!(out, "{}", exchange.client.ip);
+        }
+        out.extend_from_slice(b"\",\"host\":\"");
         escape(out, exchange.host.as_ref().map_or("", |host| host.as_str()).as_bytes());
         out.extend_from_slice(b"\",\"method\":\"");
         escape(out, exchange.method.as_str().as_bytes());
@@ -166,12 +172,15 @@ impl WorkerLog {
             Some(rule) => number(out, rule as u64),
             None => out.extend_from_slice(b"null"),
         }
-        let door = exchange.door.as_str();
-        let _ = write!(
-            out,
-            ",\"verdict\":\"{}\",\"reason\":\"{}\",\"door\":\"{door}\",\"user_id\":\"",
-            exchange.verdict, exchange.reason
-        );
+        for (name, word) in [
+            (",\"verdict\":\"", exchange.verdict),
+            ("\",\"reason\":\"", exchange.reason.as_str()),
+            ("\",\"door\":\"", exchange.door.as_str()),
+        ] {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(word.as_bytes());
+        }
+        out.extend_from_slice(b"\",\"user_id\":\"");
         if let Some(account) = exchange.identity.as_ref().and_then(|identity| identity.account) {
             let mut text = uuid::Uuid::encode_buffer();
             out.extend_from_slice(account.0.as_hyphenated().encode_lower(&mut text).as_bytes());
@@ -213,7 +222,8 @@ impl WorkerLog {
             *second = (now.secs(), time.strftime("%Y-%m-%dT%H:%M:%S").to_string());
         }
         out.extend_from_slice(second.1.as_bytes());
-        let _ = write!(out, ".{:03}Z", now.0.rem_euclid(1000));
+        thousandths(out, now.0.rem_euclid(1000).unsigned_abs());
+        out.push(b'Z');
     }
 }
 
@@ -224,7 +234,13 @@ fn number(out: &mut Vec<u8>, number: u64) {
 fn millis(out: &mut Vec<u8>, took: Duration) {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     number(out, micros / 1000);
-    let _ = write!(out, ".{:03}", micros % 1000);
+    thousandths(out, micros % 1000);
+}
+
+/// `.` and three digits.
+fn thousandths(out: &mut Vec<u8>, number: u64) {
+    let digit = |place: u64| b'0' + u8::try_from(number / place % 10).unwrap_or(0);
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 /// A JSON string's inside: control characters, quotes and backslashes are escaped, bytes that

@@ -154,11 +154,11 @@ impl WorkerMetrics {
     }
 }
 
-fn verdict_index(door: Door, verdict: &str, reason: &str) -> Option<usize> {
+fn verdict_index(door: Door, verdict: &str, reason: Reason) -> Option<usize> {
     let door = DOORS.iter().position(|d| *d == door)?;
     let verdict = VERDICTS.iter().position(|v| *v == verdict)?;
-    let reason = Reason::ALL.iter().position(|r| r.as_str() == reason)?;
-    Some((door * VERDICTS.len() + verdict) * Reason::ALL.len() + reason)
+    // `ALL` is in the order of the declaration.
+    Some((door * VERDICTS.len() + verdict) * Reason::ALL.len() + reason as usize)
 }
 
 /// All workers' cells.
@@ -241,7 +241,7 @@ fn render_verdicts(out: &mut String, workers: &[Arc<Cells>]) {
     for door in DOORS {
         for verdict in VERDICTS {
             for reason in Reason::ALL {
-                let at = verdict_index(door, verdict, reason.as_str());
+                let at = verdict_index(door, verdict, *reason);
                 let sum = sum(workers, |c| at.and_then(|at| c.verdicts.get(at)));
                 if sum > 0 {
                     let door = door.as_str();

@@ -32,6 +32,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct ConnState {
     pub(crate) peer: std::net::SocketAddr,
+    /// The peer's address as a header tells it.
+    pub(crate) peer_value: http::HeaderValue,
     pub(crate) listener: usize,
     pub(crate) tls: bool,
     /// What the certificate shown covers.
@@ -53,8 +55,10 @@ impl ConnState {
         names: Option<Arc<CertificateNames>>,
         sni: Option<Box<str>>,
     ) -> Self {
+        let peer_value = http::HeaderValue::try_from(peer.ip().to_string());
         Self {
             peer,
+            peer_value: peer_value.unwrap_or(http::HeaderValue::from_static("unknown")),
             listener,
             tls,
             names,
