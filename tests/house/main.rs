@@ -38,9 +38,6 @@ const FLOORS: &[(&str, [u64; 3])] = &[
     ("time", [0, 3, 47]),
 ];
 
-/// A second TLS stack, or a client that brings one.
-const FORBIDDEN: &[&str] = &["native-tls", "openssl", "openssl-sys", "reqwest", "ring"];
-
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -49,14 +46,20 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn metadata() -> BTreeMap<String, BTreeSet<String>> {
+fn cargo_metadata(arguments: &[&str]) -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Each of our crates and the ones of ours that it depends on.
+fn metadata() -> BTreeMap<String, BTreeSet<String>> {
+    let json = cargo_metadata(&["--no-deps"]);
     let ours = |package: &serde_json::Value| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         dependencies
@@ -106,10 +109,36 @@ fn no_locked_version_is_below_its_floor() {
 }
 
 #[test]
-fn no_second_tls_stack_is_locked() {
-    let locked = locked();
-    for name in FORBIDDEN {
-        assert!(!locked.contains_key(*name), "{name} must not be a dependency");
+fn what_deny_toml_bans_is_not_locked() {
+    let (locked, deny) = (locked(), read("deny.toml").parse::<toml::Table>().unwrap());
+    let banned = deny["bans"]["deny"].as_array().unwrap();
+    for name in banned.iter().map(|ban| ban["name"].as_str().unwrap()) {
+        assert!(!locked.contains_key(name), "{name} must not be a dependency");
+    }
+    assert!(banned.len() >= 5);
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_deny_toml_allows() {
+    let deny: toml::Table = read("deny.toml").parse().unwrap();
+    let allowed: Vec<&str> =
+        deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(|id| id.as_str()).collect();
+    let json = cargo_metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    let packages = json["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "read the whole tree");
+    for package in packages {
+        let (name, licence) = (&package["name"], package["license"].as_str());
+        // `A OR B` and the older `A/B`: one of them is enough. `A AND B`: all.
+        let good = licence.is_some_and(|text| {
+            let all = |part: &str| {
+                let ids = part.split(" AND ").map(|id| id.trim().trim_matches(['(', ')']));
+                ids.into_iter().all(|id| allowed.contains(&id))
+            };
+            let alternatives = text.replace('/', " OR ");
+            alternatives.split(" OR ").any(all)
+                || text.split(" AND ").all(|part| part.split(" OR ").any(all))
+        });
+        assert!(good, "{name}: licence {licence:?} is not in deny.toml");
     }
 }
 
