@@ -70,13 +70,8 @@ impl Places {
     }
 }
 
-/// The configuration of a front proxy for every route, with Vestibule on its own listeners.
-pub(crate) fn render(kind: Kind, settings: &Settings) -> String {
-    render_at(kind, settings, &Places::of(settings))
-}
-
-/// As [`render`], with Vestibule where the front proxy reaches it.
-pub(crate) fn render_at(kind: Kind, settings: &Settings, places: &Places) -> String {
+/// The configuration of a front proxy for every route.
+pub(crate) fn render(kind: Kind, settings: &Settings, places: &Places) -> String {
     match kind {
         Kind::Caddy => caddy(settings, places),
         Kind::Nginx => nginx(settings, places),

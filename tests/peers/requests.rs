@@ -79,7 +79,7 @@ fn d7_answers_of_the_app_pass_as_they_are(stage: &mut Stage) {
         assert_eq!((answer.status, answer.text().as_str()), (status, "status"));
         assert_eq!(answer.header("x-vestibule"), None, "an app's {status} is not ours");
     }
-    let answer = ann.send(Request::get(&format!("{WIKI}/set-cookie?app=1;+Path=/")));
+    let answer = ann.send(Request::get(&format!("{WIKI}/set-cookie?app=1%3B+Path=/")));
     assert_eq!(answer.all("set-cookie").collect::<Vec<_>>(), ["app=1; Path=/"]);
     let events = ann.send(Request::get(&format!("{WIKI}/sse")));
     assert_eq!(events.text(), "data: 1\n\ndata: 2\n\n");

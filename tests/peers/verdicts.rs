@@ -23,7 +23,7 @@ fn d5_d7_denials_say_why_and_never_touch_the_app(stage: &mut Stage) {
     assert_eq!(program.header("location"), None);
     assert_eq!(program.header("x-vestibule"), Some("UNAUTHENTICATED"));
     assert!(program.header("cache-control").is_some_and(|value| value.contains("no-store")));
-    assert_eq!(program.header("www-authenticate"), Some("Bearer"));
+    assert!(program.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
     // A person is sent to the portal, by 303 after a POST.
     for (method, status) in [("GET", 302), ("HEAD", 302), ("POST", 303)] {
         let answer = nobody.send(Request::new(method, &format!("{WIKI}/a?b=1")).navigation());

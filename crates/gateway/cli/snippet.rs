@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, output, store};
-use crate::snippet::{self, Kind};
+use crate::snippet::{self, Kind, Places};
 
 #[derive(Debug, Args)]
 pub(crate) struct SnippetArgs {
@@ -13,6 +13,12 @@ pub(crate) struct SnippetArgs {
     config: ConfigArgs,
     /// Which proxy
     proxy: ProxyName,
+    /// Where the proxy reaches the hooks, if not at the first forward-auth listener (`vestibule:9091`)
+    #[arg(long, value_name = "HOST:PORT")]
+    hook: Option<String>,
+    /// Where the proxy reaches the portal, if not at the first plain proxy listener (`vestibule:8080`)
+    #[arg(long, value_name = "HOST:PORT")]
+    door: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +42,11 @@ pub(crate) fn run(args: &SnippetArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let settings = store::settings(&args.config)?;
-    output::text(&snippet::render(kind, &settings));
+    let known = Places::of(&settings);
+    let places = Places {
+        hook: args.hook.clone().unwrap_or(known.hook),
+        door: args.door.clone().unwrap_or(known.door),
+    };
+    output::text(&snippet::render(kind, &settings, &places));
     Ok(ExitCode::SUCCESS)
 }

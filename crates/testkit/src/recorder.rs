@@ -82,7 +82,7 @@ struct Shared {
 
 impl Recorder {
     /// A recorder that answers by path: `/sse`, `/ws`, `/chunked`, `/trailers`, `/hang`,
-    /// `/close`, `/reset`, `/status/NNN`, `/bytes/N`, `/set-cookie` (the query is the cookie);
+    /// `/close`, `/reset`, `/status/NNN`, `/bytes/N`, `/set-cookie` (the query is the cookie, with `+` for a space and `%3B` for `;`);
     /// everything else is [`Answer::Echo`].
     pub fn start() -> Self {
         Self::with(by_path)
@@ -578,7 +578,7 @@ fn by_path(request: &Recorded) -> Answer {
         "/hang" => Answer::Hang,
         "/reset" => Answer::Reset,
         "/set-cookie" => {
-            let cookie = ("Set-Cookie".to_owned(), query.replace('+', " "));
+            let cookie = ("Set-Cookie".to_owned(), query.replace('+', " ").replace("%3B", ";"));
             Answer::Full(200, vec![cookie], text("set"))
         }
         "/sse" => Answer::Drip(vec![
