@@ -159,19 +159,33 @@ fn onward(visit: &Visit, status: Status, must_change_password: bool, rd: &str) -
     }
 }
 
-/// Origins that a form may lead to, for `form-action`: the app that `rd` names.
+/// Origins that a form may lead to, for `form-action`: the app that `rd` names, also where
+/// `rd` is a hand-off that waits for the sign-in.
 pub(super) fn form_targets(visit: &Visit, rd: &str) -> FormTargets {
     let portal = &visit.settings.server.portal;
     let mut origins = Vec::new();
     if visit.area == crate::dispatch::Area::AppHost {
         origins.push(portal.to_string());
     }
-    if let Some(ReturnTo::App { origin, .. }) = visit.return_to(rd)
+    let to = match visit.return_to(rd) {
+        Some(ReturnTo::Portal(path)) => waiting_app(visit, &path),
+        to => to,
+    };
+    if let Some(ReturnTo::App { origin, .. }) = to
         && origin != *portal
     {
         origins.push(origin.to_string());
     }
     FormTargets(origins)
+}
+
+/// The app of `/handoff?host=…`.
+fn waiting_app(visit: &Visit, path_and_query: &str) -> Option<ReturnTo> {
+    let (_, query) = path_and_query.split_once("/handoff?")?;
+    let host = query.split('&').find_map(|pair| pair.strip_prefix("host="))?;
+    let host = crate::navigation::form_decode(host)?;
+    let scheme = visit.settings.server.portal.scheme.as_str();
+    visit.return_to(&format!("{scheme}://{host}/"))
 }
 
 struct Form<'a> {

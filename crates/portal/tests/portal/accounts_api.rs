@@ -295,3 +295,63 @@ async fn f3_a_disabled_account_does_not_sign_in_and_its_token_is_refused() {
     let login = stage.post("/api/v1/auth/login", body).await;
     assert_eq!((login.status, login.code().as_str()), (StatusCode::UNAUTHORIZED, "INVALID_LOGIN"));
 }
+
+#[tokio::test]
+async fn seed_001_55_seed_000_18_the_first_to_sign_up_becomes_administrator_and_signs_in_at_once() {
+    let stage = Stage::with(|s| {
+        s.auth.first_user = vestibule_core::settings::auth::FirstUser::Admin;
+        s.auth.approval = true;
+    })
+    .await;
+    for (email, role, status) in
+        [("first@example.com", "admin", "active"), ("second@example.com", "user", "pending")]
+    {
+        let body = json!({ "email": email, "password": PASSWORD });
+        let made = stage.post("/api/v1/auth/signup", body).await.json();
+        assert_eq!(
+            (&made["user"]["role"], &made["user"]["status"]),
+            (&json!(role), &json!(status))
+        );
+        stage.token_of(email).await;
+    }
+}
+
+#[tokio::test]
+async fn seed_002_20_seed_002_53_seed_002_75_an_access_token_ends_when_it_says() {
+    let stage = Stage::with(|s| s.auth.access_lifetime = std::time::Duration::from_secs(60)).await;
+    stage.person("ann@example.com", Role::User).await;
+    let body = json!({ "email": "ann@example.com", "password": PASSWORD });
+    let tokens = stage.post("/api/v1/auth/login", body).await.json();
+    assert_eq!(tokens["expires_in"], 60);
+    let access = tokens["access_token"].as_str().unwrap();
+    let me = || stage.send(Ask::new(Method::GET, "/api/v1/auth/me").bearer(access));
+    assert_eq!(me().await.status, StatusCode::OK);
+    stage.pass_time(std::time::Duration::from_secs(61));
+    let over = me().await;
+    assert_eq!(
+        (over.status, over.code().as_str()),
+        (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIAL")
+    );
+    let body = json!({ "refresh_token": tokens["refresh_token"] });
+    let ask = Ask::new(Method::POST, "/api/v1/auth/refresh").bearer(access).json(body);
+    assert_eq!(stage.send(ask).await.status, StatusCode::OK, "also beside the spent token");
+}
+
+#[tokio::test]
+async fn seed_002_21_a_refresh_token_ends_when_it_says() {
+    let stage = Stage::with(|s| s.auth.refresh_lifetime = std::time::Duration::from_secs(5)).await;
+    stage.person("ann@example.com", Role::User).await;
+    let body = json!({ "email": "ann@example.com", "password": PASSWORD });
+    let tokens = stage.post("/api/v1/auth/login", body).await.json();
+    stage.pass_time(std::time::Duration::from_secs(6));
+    let body = json!({ "refresh_token": tokens["refresh_token"] });
+    assert_eq!(stage.post("/api/v1/auth/refresh", body).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn seed_002_57_the_api_is_also_under_api_prefix() {
+    let stage = Stage::with(|s| s.server.api_prefix = "/gate".to_owned()).await;
+    assert_eq!(stage.get("/gate/v1/auth/config").await.json()["mode"], "full");
+    assert_eq!(stage.get("/gate/v1/auth/callback/x").await.code(), "PROVIDER_NOT_CONFIGURED");
+    assert_eq!(stage.get("/api/v1/auth/config").await.json()["mode"], "full");
+}

@@ -317,3 +317,19 @@ async fn over_http_on_loopback_the_hand_off_keeps_the_port_and_the_plain_cookie(
     let who = browser.open("http://app.localhost:8080/.vestibule/whoami").await;
     assert_eq!(who.json()["user"], "ann");
 }
+
+#[tokio::test]
+async fn a_hand_off_of_somebody_signed_out_goes_on_after_the_sign_in() {
+    let stage = Stage::new().await;
+    stage.person("ann@example.com", Role::User).await;
+    let mut browser = stage.browser();
+    let start = format!("{APP}/.vestibule/start?rd={}", encode(&format!("{APP}/deep")));
+    let (visited, page) = browser.follow(&start).await;
+    assert!(visited.last().unwrap().starts_with("https://auth.example.com/login?rd="));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("form-action 'self' https://app.example.com;"), "{policy}");
+    let rd = visited[1].clone();
+    let answer = browser.sign_in("ann@example.com", PASSWORD, &rd).await;
+    let (visited, _) = browser.follow(answer.location()).await;
+    assert_eq!(visited.last().unwrap(), "https://app.example.com/deep", "{visited:?}");
+}

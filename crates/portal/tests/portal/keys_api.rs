@@ -193,3 +193,21 @@ async fn j2_unknown_members_and_values_are_refused() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{body}: {}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn seed_003_73_seed_003_76_a_key_that_is_over_is_refused_and_shown_as_such() {
+    let stage = Stage::new().await;
+    stage.person("ann@example.com", Role::User).await;
+    let token = stage.token_of("ann@example.com").await;
+    let key = key_of(&stage, &token, json!({ "name": "short", "expires_in": 1 })).await;
+    let key = key["key"].as_str().unwrap();
+    assert_eq!(
+        call(&stage, Method::GET, "/api/v1/auth/me", key, None).await.status,
+        StatusCode::OK
+    );
+    stage.pass_time(std::time::Duration::from_secs(2));
+    let over = call(&stage, Method::GET, "/api/v1/auth/me", key, None).await;
+    assert_eq!(over.status, StatusCode::UNAUTHORIZED);
+    let page = stage.browser_of("ann@example.com").await.open("/api-keys").await;
+    assert!(page.body.contains("Expired"));
+}

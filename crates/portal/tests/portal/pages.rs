@@ -46,10 +46,11 @@ async fn the_launcher_lists_the_apps_this_person_may_open() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_the_sign_in_page_and_comes_back_to_where_they_were() {
+async fn seed_004_15_nobody_is_sent_to_the_sign_in_page_and_comes_back_to_where_they_were() {
     let stage = Stage::new().await;
     stage.person("ann@example.com", Role::User).await;
     let mut browser = stage.browser();
+    assert_eq!(browser.open("/").await.location(), "https://auth.example.com/login");
     let away = browser.open("/api-keys").await;
     assert_eq!(away.status, StatusCode::FOUND);
     assert_eq!(
