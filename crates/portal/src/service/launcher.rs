@@ -6,6 +6,7 @@ use vestibule_core::facts::{Audience, Door, Facts, FetchSite};
 use vestibule_core::identity::Identity;
 use vestibule_core::path::NormalPath;
 use vestibule_core::policy;
+use vestibule_core::route::overlap::is_public_throughout;
 use vestibule_core::verdict::Verdict;
 
 use crate::visit::Visit;
@@ -32,7 +33,15 @@ pub(crate) fn apps(visit: &Visit, identity: &Identity) -> Vec<App> {
     let mut apps = Vec::new();
     for route in table.routes() {
         let Some(pattern) = route.hosts.iter().find(|pattern| !pattern.wildcard) else { continue };
+        // A public door of this machine itself (`localhost` led elsewhere) is no app to open.
+        let is_doorstep = pattern.host.is_loopback()
+            && pattern.host.parent().is_none()
+            && pattern.host != portal.host
+            && is_public_throughout(route);
         let Ok((path, _)) = NormalPath::parse(&route.path) else { continue };
+        if is_doorstep {
+            continue;
+        }
         let port = pattern.port.unwrap_or(portal.port);
         let facts = Facts {
             door: Door::Proxy,

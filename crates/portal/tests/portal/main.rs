@@ -17,6 +17,7 @@ mod handoff;
 mod keys_api;
 mod limits;
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of authn")]
+#[path = "../../../authn/tests/flows/memory.rs"]
 mod memory;
 mod modes;
 mod pages;

@@ -34,7 +34,8 @@ impl UserRow {
         let email = account.email.as_deref().unwrap_or(&account.username).to_owned();
         Self {
             id: account.id.to_string(),
-            name: if account.name.is_empty() { email.clone() } else { account.name.to_string() },
+            name: if account.name.is_empty() { &account.username } else { &account.name }
+                .to_string(),
             email,
             is_admin: account.role == Role::Admin,
             is_self: own == Some(account.id),
