@@ -78,8 +78,8 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> Settings {
     later::report(root, cx);
     route::lay_out(root, cx);
     fill(root, crate::keys::ROOT);
-    provider::resolve(root, cx);
     let (server, listeners) = server::resolve(root, cx);
+    provider::resolve(root, cx);
     let tls = tls::resolve(root, &listeners, cx);
     let auth = auth::resolve(root, &server, &listeners, cx);
     let secrets = secrets::resolve(root, &auth, cx);

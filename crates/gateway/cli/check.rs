@@ -33,12 +33,12 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         (Some(running), Some(new)) => Some(differences(running, new, &environment)?),
         _ => None,
     };
-    let good = !diagnostics.iter().any(|diagnostic| diagnostic.is_error);
+    let good = !diagnostics.iter().any(Diagnostic::fails_check);
     match args.format {
         Format::Human => print_human(&diagnostics, good, differences.as_deref()),
         Format::Json => output::line(&serde_json::to_string_pretty(&json!({
             "ok": good,
-            "diagnostics": diagnostics.iter().map(as_json).collect::<Vec<_>>(),
+            "diagnostics": diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
             "effective": effective,
             "diff": differences,
         }))?),
@@ -50,15 +50,9 @@ fn print_human(diagnostics: &[Diagnostic], good: bool, differences: Option<&[Val
     if !diagnostics.is_empty() {
         output::error(vestibule_config::render(diagnostics).trim_end());
     }
-    let warnings = diagnostics.iter().filter(|diagnostic| !diagnostic.is_error).count();
-    let errors = diagnostics.len() - warnings;
-    let count = |number: usize, word: &str| {
-        format!("{number} {word}{}", if number == 1 { "" } else { "s" })
-    };
+    // How many problems there are stands at the end of the report.
     if good {
-        output::line(&format!("The configuration is good ({}).", count(warnings, "warning")));
-    } else {
-        output::error(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+        output::line("The configuration is good.");
     }
     for difference in differences.unwrap_or_default() {
         let text = |name: &str| {
@@ -67,18 +61,6 @@ fn print_human(diagnostics: &[Diagnostic], good: bool, differences: Option<&[Val
         let key = difference.get("key").and_then(Value::as_str).unwrap_or_default();
         output::line(&format!("{key}: {} -> {}", text("running"), text("new")));
     }
-}
-
-fn as_json(diagnostic: &Diagnostic) -> Value {
-    json!({
-        "code": diagnostic.code,
-        "severity": if diagnostic.is_error { "error" } else { "warning" },
-        "message": diagnostic.message,
-        "file": diagnostic.span.as_ref().map(|span| span.file.display().to_string()),
-        "line": diagnostic.span.as_ref().map(|span| span.line),
-        "column": diagnostic.span.as_ref().map(|span| span.column),
-        "help": diagnostic.help,
-    })
 }
 
 /// The effective values that differ, by key.
