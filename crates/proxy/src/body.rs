@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::limits::{Deadline, WATCH_AFTER};
+use crate::limits::{Deadline, LINGER, LINGER_BYTES, WATCH_AFTER};
 use crate::local::LocalBody;
 use crate::record::Exchange;
 use crate::upstream::Lease;
@@ -303,6 +305,24 @@ impl Body for OutBody {
             Kind::Upstream(incoming, _) => incoming.size_hint(),
         }
     }
+}
+
+/// Reads on, for a while, what a refused client is still sending, so that it gets to read
+/// our answer instead of a reset. Not where it waits for our leave to send.
+pub(crate) fn linger(parts: &Parts, mut body: Incoming) {
+    let waits = parts.headers.contains_key(http::header::EXPECT);
+    if body.is_end_stream() || waits || parts.version == http::Version::HTTP_2 {
+        return;
+    }
+    tokio::task::spawn_local(tokio::time::timeout(LINGER, async move {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    }));
 }
 
 /// Whether a message is gRPC, whose trailers matter.

@@ -2,6 +2,7 @@
 //! decided here once: a peer in a *list* of trusted proxies is believed, a hop count or
 //! `true` moves the client's address for limits and logs and nothing else.
 
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
 use http::header::{HeaderMap, HeaderName};
@@ -154,8 +155,41 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
     if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
+/// The readings of the last hosts that were asked for: most requests repeat one.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    known: RefCell<Vec<KnownHost>>,
+    next: Cell<usize>,
+}
+
+/// As written, and as read.
+type KnownHost = (Box<str>, Host, Option<u16>);
+
+/// How many are kept; a longer list costs more to search than a host to read.
+const HOSTS_KEPT: usize = 16;
+
+impl Hosts {
+    fn read(&self, text: &str) -> Result<(Host, Option<u16>), Malformed> {
+        let mut known = self.known.borrow_mut();
+        if let Some((_, host, port)) = known.iter().find(|(own, ..)| **own == *text) {
+            return Ok((host.clone(), *port));
+        }
+        let (host, port) = Host::parse_authority(text).map_err(|_| Malformed)?;
+        let entry = (Box::from(text), host.clone(), port);
+        let at = self.next.replace((self.next.get() + 1) % HOSTS_KEPT);
+        match known.get_mut(at) {
+            Some(place) => *place = entry,
+            None => known.push(entry),
+        }
+        Ok((host, port))
+    }
+}
+
 /// The host asked for. Missing, repeated, contradictory or no `host[:port]`: malformed.
-pub(crate) fn host_of<B>(request: &Request<B>) -> Result<(Host, Option<u16>), Malformed> {
+pub(crate) fn host_of<B>(
+    request: &Request<B>,
+    hosts: &Hosts,
+) -> Result<(Host, Option<u16>), Malformed> {
     let uri = request.uri();
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next();
@@ -163,14 +197,14 @@ pub(crate) fn host_of<B>(request: &Request<B>) -> Result<(Host, Option<u16>), Ma
         return Err(Malformed);
     }
     let field = field.map(|value| value.to_str().map_err(|_| Malformed)).transpose()?;
-    let field = field.map(|text| Host::parse_authority(text).map_err(|_| Malformed)).transpose()?;
+    let field = field.map(|text| hosts.read(text)).transpose()?;
     if uri.scheme_str().is_some_and(|scheme| {
         !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https")
     }) {
         return Err(Malformed);
     }
     let Some(authority) = uri.authority() else { return field.ok_or(Malformed) };
-    let authority = Host::parse_authority(authority.as_str()).map_err(|_| Malformed)?;
+    let authority = hosts.read(authority.as_str())?;
     let port = |port: Option<u16>| {
         port.or(match uri.scheme_str() {
             Some("https") => Some(443),

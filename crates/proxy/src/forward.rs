@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use vestibule_core::facts::Audience;
 use vestibule_core::route::UpstreamScheme;
 
-use crate::body::{InBody, Meter, OutBody, is_grpc};
+use crate::body::{self, InBody, Meter, OutBody, is_grpc};
 use crate::challenge::Refusal;
 use crate::error::{Blame, Fault};
 use crate::facts;
@@ -72,6 +72,7 @@ pub(crate) async fn forward(
     let limit = route.route.max_body;
     let told = forward.body.size_hint().exact();
     let outcome = if limit.zip(told).is_some_and(|(limit, told)| told > limit) {
+        body::linger(&forward.parts, forward.body);
         Err(Fault::BodyTooLarge)
     } else {
         prepare(snapshot, exchange, &mut forward, app);

@@ -271,7 +271,11 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, by_cookie: bool) {
 
 fn keep_only_app_cookies(headers: &mut HeaderMap) {
     let ours = |value: &HeaderValue| {
-        let name = value.as_bytes().split(|&b| b == b'=' || b == b';').next().unwrap_or_default();
+        // A browser sends a nameless cookie as its bare value, which may look like a name.
+        let shift = |b: &u8| *b == b'=' || b.is_ascii_whitespace();
+        let start = value.as_bytes().iter().take_while(|b| shift(b)).count();
+        let named = value.as_bytes().get(start..).unwrap_or_default();
+        let name = named.split(|&b| b == b'=' || b == b';').next().unwrap_or_default();
         cookie::is_ours(name.trim_ascii())
     };
     if !headers.get_all(header::SET_COOKIE).iter().any(ours) {

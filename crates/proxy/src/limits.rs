@@ -28,6 +28,10 @@ pub(crate) const UPSTREAM_KEEP_ALIVE_TICKS: u64 = 60 * 4;
 pub(crate) const UPSTREAM_IDLE_MAX: usize = 128;
 /// Fields of an app's answer.
 pub(crate) const MAX_ANSWER_FIELDS: usize = 256;
+/// How long, and how much of, a refused body is read on.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`].
+pub(crate) const LINGER_BYTES: usize = 4 * 1024 * 1024;
 /// A response open longer than this is ended when its credential is revoked.
 pub(crate) const WATCH_AFTER: Duration = Duration::from_secs(1);
 

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 use vestibule_core::settings::listener::Listener;
 
 use crate::StartError;
 use crate::server;
-use crate::worker::Worker;
+use crate::worker::{Handed, Worker};
 
 const BACKLOG: i32 = 4096;
 
@@ -62,12 +64,16 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: usize, socket: tokio::n
         match accepted {
             Ok((stream, peer)) => {
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let held = worker.hold_connection();
-                let worker = worker.clone();
-                tokio::task::spawn_local(async move {
-                    let _held = held;
-                    server::serve(worker, stream, peer, listener).await;
-                });
+                let Some(relief) = worker.relief() else {
+                    serve(&worker, stream, peer, listener);
+                    continue;
+                };
+                match stream.into_std() {
+                    Ok(stream) => {
+                        let _ = relief.send(Handed { stream, peer, listener });
+                    }
+                    Err(error) => tracing::warn!(%error, "a connection is lost"),
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -76,4 +82,23 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: usize, socket: tokio::n
             }
         }
     }
+}
+
+/// Serves what other workers accepted and handed over.
+pub(crate) async fn take(worker: Rc<Worker>, mut handed: UnboundedReceiver<Handed>) {
+    while let Some(Handed { stream, peer, listener }) = handed.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => serve(&worker, stream, peer, listener),
+            Err(error) => tracing::warn!(%error, "a connection is lost"),
+        }
+    }
+}
+
+fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, listener: usize) {
+    let held = worker.hold_connection();
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        let _held = held;
+        server::serve(worker, stream, peer, listener).await;
+    });
 }

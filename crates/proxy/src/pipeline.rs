@@ -21,7 +21,7 @@ use vestibule_core::policy::{Decision, decide};
 use vestibule_core::settings::listener::ListenerDoor;
 use vestibule_core::verdict::{Code, Reason, Verdict};
 
-use crate::body::OutBody;
+use crate::body::{self, OutBody};
 use crate::challenge::{self, Asked, Refusal};
 use crate::facts::{self, Client};
 use crate::forward::{self, Forward};
@@ -154,10 +154,12 @@ impl Target {
         request: &Request<Incoming>,
     ) -> Result<Self, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            exchange.host = facts::host_of(request).ok().map(|(host, _)| host);
+            exchange.host =
+                facts::host_of(request, &exchange.worker.hosts).ok().map(|(host, _)| host);
             return Err(Refusal::method_refused());
         }
-        let (host, port) = facts::host_of(request).map_err(|_| Refusal::malformed())?;
+        let (host, port) =
+            facts::host_of(request, &exchange.worker.hosts).map_err(|_| Refusal::malformed())?;
         exchange.host = Some(host.clone());
         let portal = &snapshot.portal;
         let scheme =
@@ -227,7 +229,7 @@ fn redirect_door(
         scheme: Scheme::Http,
         host: target.host.clone(),
         // The listener's own port says nothing about the one that serves https.
-        port: if snapshot.portal.port == 443 { 80 } else { snapshot.portal.port },
+        port: https_port(snapshot),
         path: target.path.clone(),
         needs: target.needs,
         uri: target.uri.clone(),
@@ -251,7 +253,7 @@ async fn proxy_door(
     }
     if snapshot.portal.scheme == Scheme::Https && target.scheme == Scheme::Http {
         let refusal = Refusal::https_required(true);
-        let outside = Target { port: https_port(snapshot, &target), ..target };
+        let outside = Target { port: https_port(snapshot), ..target };
         return refuse(snapshot, exchange, &reader(&request), Some(&outside), &refusal);
     }
     let route = snapshot.find(&target.host, &target.path).cloned();
@@ -278,12 +280,10 @@ async fn proxy_door(
     }
 }
 
-fn https_port(snapshot: &Snapshot, target: &Target) -> u16 {
-    match target.port {
-        80 | 443 => 80,
-        _ if snapshot.portal.port == 443 => 80,
-        _ => snapshot.portal.port,
-    }
+/// The port that, put after `https://`, is the outside one of the portal. 80 stands for the
+/// scheme's default.
+fn https_port(snapshot: &Snapshot) -> u16 {
+    if snapshot.portal.port == 443 { 80 } else { snapshot.portal.port }
 }
 
 fn below(path: &str, prefix: &str) -> bool {
@@ -333,7 +333,9 @@ async fn app(
         Err(refusal) => {
             let origin = parts.headers.get(header::ORIGIN);
             let reader = Reader { method: &parts.method, audience, origin };
-            refuse(snapshot, exchange, &reader, Some(&target), &refusal)
+            let response = refuse(snapshot, exchange, &reader, Some(&target), &refusal);
+            body::linger(&parts, body);
+            response
         }
     }
 }

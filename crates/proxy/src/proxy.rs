@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +20,7 @@ use crate::record::access_log::{AccessSink, LogChannel};
 use crate::record::metrics::{Metrics, Registry};
 use crate::snapshot::{Ids, Snapshot};
 use crate::tls::TlsServer;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Handed, Shared, Worker};
 
 /// Exit code of a process whose worker died: half a proxy is worse than none.
 const WORKER_DIED: i32 = 70;
@@ -102,6 +103,8 @@ impl Proxy {
         let (alive, ended) = mpsc::channel(1);
         let log = LogChannel::start(config.access_log, registry.clone(), alive.clone())
             .map_err(StartError::Worker)?;
+        let (inboxes, handed): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             listeners: settings.listeners.clone(),
@@ -111,13 +114,16 @@ impl Proxy {
             service: config.service,
             clock: config.clock,
             registry,
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            inboxes,
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
         let addresses = bound.iter().map(|bound| bound.address).enumerate().collect();
-        for (number, sockets) in per_worker(bound, workers).into_iter().enumerate() {
-            spawn_worker(number, shared.clone(), log.clone(), sockets, alive.clone())
-                .map_err(StartError::Worker)?;
+        let all = per_worker(bound, workers).into_iter().zip(handed);
+        for (number, (sockets, handed)) in all.enumerate() {
+            let work = Work { number, shared: shared.clone(), log: log.clone(), sockets, handed };
+            spawn_worker(work, alive.clone()).map_err(StartError::Worker)?;
         }
         Ok(Self { shared, ids, addresses, workers: tokio::sync::Mutex::new(ended) })
     }
@@ -183,21 +189,26 @@ fn per_worker(bound: Vec<Bound>, workers: usize) -> Vec<Vec<TcpListener>> {
     by_worker
 }
 
-fn spawn_worker(
+/// What a worker's thread starts with.
+struct Work {
     number: usize,
     shared: Arc<Shared>,
     log: LogChannel,
     sockets: Vec<TcpListener>,
-    alive: mpsc::Sender<()>,
-) -> io::Result<()> {
-    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+    handed: mpsc::UnboundedReceiver<Handed>,
+}
+
+fn spawn_worker(work: Work, alive: mpsc::Sender<()>) -> io::Result<()> {
+    let name = format!("worker-{}", work.number);
+    std::thread::Builder::new().name(name).spawn(move || {
         let _alive = alive;
+        let Work { number, shared, log, sockets, handed } = work;
         let watch = Watchdog(shared.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(Worker::run(shared, log, sockets)),
+            Ok(runtime) => runtime.block_on(Worker::run(number, shared, log, sockets, handed)),
             Err(error) => tracing::error!(%error, "a worker's runtime cannot be made"),
         }
         drop(watch);

@@ -16,7 +16,7 @@ use vestibule_core::return_to::Origin;
 use vestibule_core::route::{HeaderEdits, Route, RouteTable};
 use vestibule_core::settings::Settings;
 
-use crate::upstream::{Target, TargetIds};
+use crate::upstream::{ClientConfigs, Target, TargetIds};
 
 /// Compiled header edits.
 #[derive(Debug, Default)]
@@ -69,14 +69,25 @@ pub(crate) struct Ids {
     next_route: AtomicU32,
 }
 
+/// What the routes of one load share.
+struct Parts<'a> {
+    ids: &'a Ids,
+    named: Arc<HashSet<Arc<str>>>,
+    configs: ClientConfigs,
+}
+
 impl Snapshot {
     /// Compiles. The error says which route and what about it.
     pub(crate) fn new(settings: Arc<Settings>, ids: &Ids) -> Result<Self, String> {
         let table = RouteTable::new(settings.routes.clone());
         let mut compiled = HashMap::with_capacity(settings.routes.len());
-        let named = Arc::new(named_groups(&settings.routes));
+        let parts = Parts {
+            ids,
+            named: Arc::new(named_groups(&settings.routes)),
+            configs: ClientConfigs::default(),
+        };
         for route in table.routes() {
-            let one = CompiledRoute::new(route, ids, &named)
+            let one = CompiledRoute::new(route, &parts)
                 .map_err(|error| format!("{}: route \"{}\": {error}", route.origin, route.name))?;
             compiled.insert(Arc::as_ptr(route) as usize, Arc::new(one));
         }
@@ -153,10 +164,12 @@ impl PortalPages {
 }
 
 impl CompiledRoute {
-    fn new(route: &Arc<Route>, ids: &Ids, named: &Arc<HashSet<Arc<str>>>) -> Result<Self, String> {
+    fn new(route: &Arc<Route>, parts: &Parts<'_>) -> Result<Self, String> {
+        let Parts { ids, named, configs } = parts;
         let target = route.upstreams.first();
-        let target =
-            target.map(|up| Target::new(&ids.targets, up, &route.upstream_tls)).transpose()?;
+        let target = target
+            .map(|up| Target::new(&ids.targets, up, &route.upstream_tls, configs))
+            .transpose()?;
         let takes_basic = access_tables(route).any(|table| {
             (table.credentials.iter().flatten()).any(|kind| *kind == CredentialKind::Basic)
         });

@@ -14,7 +14,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use vestibule_core::route::{Upstream, UpstreamScheme, UpstreamTls};
 
-pub(crate) use self::connect::ClientTls;
+pub(crate) use self::connect::{ClientConfigs, ClientTls};
 use self::resolve::Resolver;
 use crate::body::{InBody, Meter};
 use crate::error::Fault;
@@ -53,6 +53,7 @@ impl Target {
         ids: &TargetIds,
         upstream: &Upstream,
         tls: &UpstreamTls,
+        configs: &ClientConfigs,
     ) -> Result<Self, String> {
         let text = match upstream.scheme {
             UpstreamScheme::Unix => "localhost".to_owned(),
@@ -66,7 +67,7 @@ impl Target {
             text.parse().map_err(|_| format!("`{text}` is no address of an upstream"))?;
         let id = ids.id(upstream, tls);
         let tls = match upstream.scheme {
-            UpstreamScheme::Https => Some(ClientTls::new(&upstream.host, tls)?),
+            UpstreamScheme::Https => Some(ClientTls::new(&upstream.host, tls, configs)?),
             _ => None,
         };
         Ok(Self { id, upstream: upstream.clone(), tls, authority })

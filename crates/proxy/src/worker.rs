@@ -4,15 +4,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use vestibule_authn::Authn;
 use vestibule_core::settings::listener::Listener;
 use vestibule_core::time::UnixMillis;
 
+use crate::facts::Hosts;
 use crate::headers::Rendered;
 use crate::limits::Ticker;
 use crate::listener;
@@ -26,6 +29,16 @@ use crate::upstream::Pools;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// An accepted connection on its way to another worker.
+pub(crate) struct Handed {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) listener: usize,
+}
+
+/// Where a worker takes connections that others accepted.
+pub(crate) type Inbox = UnboundedSender<Handed>;
+
 /// What all workers see.
 pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
@@ -36,6 +49,10 @@ pub(crate) struct Shared {
     pub(crate) service: Handle,
     pub(crate) clock: fn() -> UnixMillis,
     pub(crate) registry: Arc<Registry>,
+    /// Open connections by worker.
+    pub(crate) loads: Vec<AtomicUsize>,
+    /// By worker.
+    pub(crate) inboxes: Vec<Inbox>,
     /// Cancelled when the proxy stops accepting and lets what is under way finish.
     pub(crate) drain: CancellationToken,
     /// Cancelled when even that is over.
@@ -50,10 +67,11 @@ pub(crate) struct Worker {
     pub(crate) log: WorkerLog,
     pub(crate) pools: Pools,
     pub(crate) rendered: Rendered,
+    pub(crate) hosts: Hosts,
+    number: usize,
     seed: (u64, u64),
     requests: Cell<u64>,
     draining: Cell<bool>,
-    connections: Cell<usize>,
     snapshot: RefCell<arc_swap::cache::Cache<ArcSwapRef, Arc<Snapshot>>>,
 }
 
@@ -73,12 +91,14 @@ pub(crate) struct HeldConnection(Rc<Worker>);
 
 impl Drop for HeldConnection {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        if let Some(load) = self.0.shared.loads.get(self.0.number) {
+            load.fetch_sub(1, Relaxed);
+        }
     }
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, log: LogChannel) -> Rc<Self> {
+    fn new(shared: Arc<Shared>, log: LogChannel, number: usize) -> Rc<Self> {
         let form = shared.snapshot.load().settings.telemetry.access_log;
         Rc::new(Self {
             ticker: Ticker::new(),
@@ -86,10 +106,11 @@ impl Worker {
             log: WorkerLog::new(log, form),
             pools: Pools::default(),
             rendered: Rendered::default(),
+            hosts: Hosts::default(),
+            number,
             seed: uuid::Uuid::new_v4().as_u64_pair(),
             requests: Cell::new(0),
             draining: Cell::new(false),
-            connections: Cell::new(0),
             snapshot: RefCell::new(arc_swap::cache::Cache::new(ArcSwapRef(shared.clone()))),
             shared,
         })
@@ -97,11 +118,14 @@ impl Worker {
 
     /// Runs until the proxy stops.
     pub(crate) async fn run(
+        number: usize,
         shared: Arc<Shared>,
         log: LogChannel,
         sockets: Vec<std::net::TcpListener>,
+        handed: UnboundedReceiver<Handed>,
     ) {
-        let worker = Self::new(shared, log);
+        let worker = Self::new(shared, log, number);
+        tokio::task::spawn_local(listener::take(worker.clone(), handed));
         tokio::task::spawn_local(worker.ticker.clone().run());
         tokio::task::spawn_local(WorkerLog::run(|w: &Self| &w.log, worker.clone()));
         tokio::task::spawn_local(worker.clone().sweep());
@@ -117,7 +141,7 @@ impl Worker {
         worker.draining.set(true);
         worker.ticker.wake_all();
         let stop = worker.shared.stop.clone();
-        while worker.connections.get() > 0 {
+        while worker.load() > 0 {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_millis(10)) => {}
@@ -145,6 +169,24 @@ impl Worker {
         RequestId::Own(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
+    /// Connections that this worker holds.
+    fn load(&self) -> usize {
+        self.shared.loads.get(self.number).map_or(0, |load| load.load(Relaxed))
+    }
+
+    /// Who should serve the next connection: the emptiest worker where this one has over two
+    /// more than the mean, since SO_REUSEPORT spreads a front proxy's few connections
+    /// unevenly. `None`: this one.
+    pub(crate) fn relief(&self) -> Option<&Inbox> {
+        let loads = &self.shared.loads;
+        let total: usize = loads.iter().map(|load| load.load(Relaxed)).sum();
+        if loads.len() < 2 || self.load() * loads.len() <= total + 2 * loads.len() {
+            return None;
+        }
+        let emptiest = loads.iter().enumerate().min_by_key(|(_, load)| load.load(Relaxed))?.0;
+        self.shared.inboxes.get(emptiest).filter(|_| emptiest != self.number)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
@@ -155,7 +197,9 @@ impl Worker {
     }
 
     pub(crate) fn hold_connection(self: &Rc<Self>) -> HeldConnection {
-        self.connections.set(self.connections.get() + 1);
+        if let Some(load) = self.shared.loads.get(self.number) {
+            load.fetch_add(1, Relaxed);
+        }
         HeldConnection(self.clone())
     }
 

@@ -1,6 +1,8 @@
 //! A new connection to an app: TCP or unix socket, TLS where the URL says https, and the
 //! HTTP version that both sides speak.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hyper::client::conn::{http1, http2};
@@ -24,25 +26,48 @@ use crate::server::LocalExec;
 /// TLS towards one app.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientTls {
-    both: TlsConnectorConfig,
-    http1: TlsConnectorConfig,
+    both: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
-type TlsConnectorConfig = Arc<ClientConfig>;
+/// TLS configurations of one load, each made once: reading the system's authorities takes
+/// milliseconds.
+#[derive(Default)]
+pub(crate) struct ClientConfigs(RefCell<HashMap<UpstreamTls, Pair>>);
+
+/// With HTTP/2 on offer, and without.
+type Pair = (Arc<ClientConfig>, Arc<ClientConfig>);
+
+impl ClientConfigs {
+    fn of(&self, tls: &UpstreamTls) -> Result<Pair, String> {
+        let key = UpstreamTls { server_name: None, ..tls.clone() };
+        if let Some(known) = self.0.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let http1 = client_config(tls)?;
+        let mut both = http1.clone();
+        both.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let made = (Arc::new(both), Arc::new(http1));
+        self.0.borrow_mut().insert(key, made.clone());
+        Ok(made)
+    }
+}
 
 impl ClientTls {
     /// Fails where the authorities' file cannot be read or the name is no host name.
-    pub(crate) fn new(host: &str, tls: &UpstreamTls) -> Result<Self, String> {
+    pub(crate) fn new(
+        host: &str,
+        tls: &UpstreamTls,
+        configs: &ClientConfigs,
+    ) -> Result<Self, String> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = tls.server_name.as_deref().unwrap_or(bare).to_owned();
         let name = ServerName::try_from(name.clone()).map_err(|_| {
             format!("`{name}` is no TLS server name; set `upstream_tls.server_name`")
         })?;
-        let http1 = client_config(tls)?;
-        let mut both = http1.clone();
-        both.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { both: Arc::new(both), http1: Arc::new(http1), name })
+        let (both, http1) = configs.of(tls)?;
+        Ok(Self { both, http1, name })
     }
 }
 

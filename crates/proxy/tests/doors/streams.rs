@@ -61,9 +61,10 @@ fn grpc_passes_with_its_trailers_to_an_app_that_speaks_h2c() {
         .header("Content-Type", "application/grpc")
         .header("TE", "trailers")
         .body("hello");
-    for answers in
-        [h2::tls(house.address(1), &[call.clone()]), h2::plain(house.address(0), &[call])]
-    {
+    for answers in [
+        h2::tls(house.address(1), std::slice::from_ref(&call)),
+        h2::plain(house.address(0), std::slice::from_ref(&call)),
+    ] {
         let answer = &answers[0];
         assert_eq!((answer.status, &*answer.body), (200, &b"hello"[..]));
         let trailer = |name: &str| {
@@ -252,4 +253,32 @@ fn portal_and_app_share_a_host() {
         "https://auth.test/.vestibule/login?rd=https%3A%2F%2Fauth.test%2Flogin"
     );
     assert_eq!(app.count(), 0);
+}
+
+#[test]
+fn k2_a_refused_upload_is_answered_and_not_reset() {
+    let app = Recorder::start();
+    let house = House::new(&route("app", &app, "access = \"signed-in\""));
+    let upload = Request::new("POST", "https://app.test/").body(vec![b'x'; 2 * 1024 * 1024]);
+    let mut conn = house.plain().connect("app.test");
+    conn.write_all(&upload.bytes()).unwrap();
+    assert_eq!(conn.read_response("POST").unwrap().status, 401);
+    assert_eq!(app.connections(), 0);
+}
+
+#[test]
+fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
+    let app = Recorder::start();
+    let house = House::new(&route("app", &app, "access = \"public\""));
+    let path = house.folder.path().join("leaf.pem");
+    let get = |host: &str| house.tls().try_connect(host).is_ok();
+    assert!(get("app.test") && !get("new.test"));
+    let good = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "nonsense").unwrap();
+    house.proxy.reload_certificates();
+    assert!(get("app.test"));
+    std::fs::write(&path, good).unwrap();
+    Ca::shared().leaf(&["new.test"]).write(house.folder.path(), "leaf");
+    house.proxy.reload_certificates();
+    assert!(get("new.test") && !get("app.test"));
 }
