@@ -14,6 +14,8 @@
 mod credentials;
 mod doors;
 mod lifecycle;
+mod oracle;
+mod trust_oracle;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};
 

@@ -32,18 +32,20 @@ pub const MANAGED: &[&str] = &[
     "x-vestibule-assertion",
 ];
 
-/// Whether a client's header of this name must be removed: it folds (any case, `_` or `.`
-/// for `-`) onto a [`MANAGED`] name. One pass, no allocation.
+/// Whether a client's header of this name must be removed: some app may read it as a
+/// [`MANAGED`] name. Apps of the CGI family see letters and digits only and take whatever else
+/// for one and the same mark, and some drop such marks at the end; so any case, any mark for
+/// `-`, and any marks behind. One pass, no allocation.
 pub fn is_managed(name: &[u8]) -> bool {
-    let fold = |b: u8| match b {
-        b'_' | b'.' => b'-',
-        other => other.to_ascii_lowercase(),
-    };
-    matches!(name.first().map(|b| b | 0x20), Some(b'r' | b'x'))
-        && MANAGED.iter().any(|managed| {
-            managed.len() == name.len()
-                && managed.bytes().zip(name.iter()).all(|(m, &n)| m == fold(n))
-        })
+    if !matches!(name.first().map(|b| b | 0x20), Some(b'r' | b'x')) {
+        return false;
+    }
+    let end = name.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+    let name = name.get(..end).unwrap_or_default();
+    let fold = |b: u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+    MANAGED.iter().any(|managed| {
+        managed.len() == name.len() && managed.bytes().zip(name.iter()).all(|(m, &n)| m == fold(n))
+    })
 }
 
 #[cfg(test)]
@@ -59,11 +61,14 @@ mod tests {
                 name.replace('-', "_"),
                 name.replace('-', "."),
                 name.replacen('-', "_", 1),
+                name.replace('-', "~"),
+                format!("{name}-"),
+                format!("{name}_."),
             ] {
                 assert!(is_managed(spelled.as_bytes()), "{spelled}");
             }
         }
-        for other in ["remote", "x-forwarded-for", "remote-users", "x-user", ""] {
+        for other in ["remote", "x-forwarded-for", "remote-users", "x-user", "x-", "r", ""] {
             assert!(!is_managed(other.as_bytes()), "{other}");
         }
     }
