@@ -151,10 +151,6 @@ fn explain(
         trace.push("No route has this host and path.");
         return Ok(deny(Reason::NoRoute, Code::NoRoute, trace));
     };
-    trace.push(format!(
-        "Route `{}` ({}) has the longest prefix `{}`.",
-        route.name, route.origin, route.path
-    ));
     if let Err(bad) = needs.within(route.allow_in_path) {
         trace.push(format!(
             "The path holds {bad}, which the route does not permit (`allow_in_path`)."
