@@ -250,6 +250,7 @@ async fn announce_setup(settings: &Settings, authn: &Arc<Authn>) -> anyhow::Resu
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     std::io::Write::write_all(&mut file, format!("{url}\n").as_bytes())?;
+    tokio::spawn(remove_when_set_up(path.clone(), authn.clone()));
     if std::io::stderr().is_terminal() {
         output::error(&format!(
             "Nobody has an account yet. Make the first administrator here: {url}"
@@ -257,6 +258,16 @@ async fn announce_setup(settings: &Settings, authn: &Arc<Authn>) -> anyhow::Resu
     }
     tracing::info!(file = %path.display(), "nobody has an account yet; the setup URL is in this file");
     Ok(Some(url))
+}
+
+/// The URL is worth nothing once somebody has an account; it does not lie around then.
+async fn remove_when_set_up(path: PathBuf, authn: Arc<Authn>) {
+    while authn.is_setup_open().await {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    if let Err(error) = remove_if_there(&path) {
+        tracing::warn!(%error, "the setup URL's file is left over");
+    }
 }
 
 fn remove_if_there(path: &Path) -> anyhow::Result<()> {
