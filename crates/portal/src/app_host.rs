@@ -178,7 +178,7 @@ async fn whoami(visit: V) -> Result<Response, Problem> {
         "name": &*identity.name,
         "groups": groups,
         "role": identity.role.as_str(),
-        "expires_at": time(identity.expires_at),
+        "expires_at": Some(time(identity.expires_at)).filter(|end| !end.is_empty()),
         "auth_time": identity.auth_time.map(time),
     });
     Ok(axum::Json(body).into_response())

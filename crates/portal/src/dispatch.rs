@@ -225,7 +225,9 @@ fn axum_errors_as_problems(response: Response) -> Response {
 }
 
 fn render(visit: &Visit, problem: &Problem) -> Response {
-    if visit.area != Area::Api && visit.wants_page {
+    // The button of a provider is a link into the API that people follow.
+    let is_for_people = visit.area != Area::Api || problem.code() == "PROVIDER_NOT_CONFIGURED";
+    if is_for_people && visit.wants_page {
         return pages::error::render(visit, problem);
     }
     let mut document = serde_json::json!({

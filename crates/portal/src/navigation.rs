@@ -6,14 +6,16 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use vestibule_core::return_to::{Origin, ReturnTo};
+use vestibule_core::return_to::{MAX_RETURN_TO, Origin, ReturnTo};
 
 use crate::visit::Visit;
 
 impl Visit {
-    /// A checked `rd`. Places that would only lead back here or out again are not kept.
+    /// A checked `rd`. Places that would only lead back here or out again are not kept; of one
+    /// that is too long only the origin is.
     pub(crate) fn return_to(&self, rd: &str) -> Option<ReturnTo> {
         let portal = &self.settings.server.portal;
+        let rd = if rd.len() > MAX_RETURN_TO { origin_of(rd) } else { rd };
         let to = ReturnTo::parse(rd, portal, &self.portal.host.routes())?;
         let (is_portal, path_and_query) = match &to {
             ReturnTo::App { origin, path_and_query } => (origin == portal, path_and_query),
@@ -73,6 +75,12 @@ impl Visit {
         }
         response
     }
+}
+
+fn origin_of(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(authority..).and_then(|rest| rest.find(['/', '?', '#']));
+    end.and_then(|end| url.get(..authority + end)).unwrap_or_default()
 }
 
 /// Escapes everything but unreserved characters, for a query value.

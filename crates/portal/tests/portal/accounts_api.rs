@@ -209,7 +209,7 @@ async fn seed_000_14_password_change_wants_the_current_one_and_the_rules() {
 }
 
 #[tokio::test]
-async fn seed_000_30_absent_flows_are_404_with_their_code() {
+async fn seed_000_30_seed_004_45_absent_flows_are_404_with_their_code() {
     let stage = Stage::new().await;
     for path in [
         "password/forgot",
@@ -240,7 +240,10 @@ async fn seed_000_30_absent_flows_are_404_with_their_code() {
             (StatusCode::NOT_FOUND, "PROVIDER_NOT_CONFIGURED"),
             "{path}"
         );
-        assert_eq!(answer.json()["title"], "OAuth provider not configured", "seed_004_45");
+        assert_eq!(answer.json()["title"], "OAuth provider not configured");
+        let page = stage.browser().open(path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND);
+        assert!(page.body.contains("<h1>OAuth provider not configured</h1>"));
     }
 }
 

@@ -168,8 +168,8 @@ async fn sessions_keys_audit_and_routes_are_listed() {
 #[tokio::test]
 async fn on_a_shared_host_administration_by_cookie_asks_for_a_recent_sign_in() {
     let stage = Stage::with(|s| {
-        let access = crate::stage::signed_in();
-        s.routes.push(crate::stage::route("home", "auth.example.com", access));
+        let access = crate::configuration::signed_in();
+        s.routes.push(crate::configuration::route("home", "auth.example.com", access));
     })
     .await;
     stage.person("root@example.com", Role::Admin).await;

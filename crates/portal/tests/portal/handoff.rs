@@ -258,8 +258,8 @@ async fn the_key_set_is_public_and_cached_for_five_minutes() {
 #[tokio::test]
 async fn an_app_on_the_portals_own_host_needs_no_hand_off_and_pages_are_prefixed() {
     let stage = Stage::with(|s| {
-        let access = crate::stage::signed_in();
-        s.routes.push(crate::stage::route("home", "auth.example.com", access));
+        let access = crate::configuration::signed_in();
+        s.routes.push(crate::configuration::route("home", "auth.example.com", access));
     })
     .await;
     stage.person("ann@example.com", Role::User).await;
@@ -299,7 +299,11 @@ async fn over_http_on_loopback_the_hand_off_keeps_the_port_and_the_plain_cookie(
         s.server.portal =
             vestibule_core::return_to::Origin::parse("http://auth.localhost:8080").unwrap();
         s.server.development = true;
-        s.routes = vec![crate::stage::route("app", "app.localhost", crate::stage::signed_in())];
+        s.routes = vec![crate::configuration::route(
+            "app",
+            "app.localhost",
+            crate::configuration::signed_in(),
+        )];
     })
     .await;
     stage.person("ann@example.com", Role::User).await;
@@ -332,4 +336,17 @@ async fn a_hand_off_of_somebody_signed_out_goes_on_after_the_sign_in() {
     let answer = browser.sign_in("ann@example.com", PASSWORD, &rd).await;
     let (visited, _) = browser.follow(answer.location()).await;
     assert_eq!(visited.last().unwrap(), "https://app.example.com/deep", "{visited:?}");
+}
+
+#[tokio::test]
+async fn redteam_43_of_a_return_that_is_too_long_the_origin_is_kept() {
+    let stage = Stage::new().await;
+    stage.person("ann@example.com", Role::User).await;
+    let mut browser = stage.browser_of("ann@example.com").await;
+    let rd = format!("{APP}/{}", "x".repeat(5_000));
+    let (visited, _) = browser.follow(&format!("{PORTAL}/login?rd={rd}")).await;
+    assert_eq!(visited.last().unwrap(), "https://app.example.com/", "{visited:?}");
+    let rd = format!("https://evil.example/{}", "x".repeat(5_000));
+    let (visited, _) = browser.follow(&format!("{PORTAL}/login?rd={rd}")).await;
+    assert_eq!(visited.last().unwrap(), "https://auth.example.com/");
 }

@@ -11,6 +11,7 @@
 
 mod accounts_api;
 mod admin_api;
+mod configuration;
 mod cross_site;
 mod gallery;
 mod handoff;
