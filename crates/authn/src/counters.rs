@@ -12,6 +12,8 @@ use crate::identity_cache::Form;
 pub struct Counters {
     /// `vestibule_signins_total{method,result}`
     pub signins: Vec<(&'static str, &'static str, u64)>,
+    /// Password hashes worked out: one a checked sign-in, whether the account exists or not.
+    pub password_hashes: u64,
     /// `vestibule_cache_hits_total{cache}`
     pub cache_hits: Vec<(&'static str, u64)>,
     /// `vestibule_cache_misses_total{cache}`
@@ -38,6 +40,7 @@ impl Authn {
         let live = &self.counters;
         Counters {
             signins: lock(&live.signins).into_iter().map(|((m, r), n)| (m, r, n)).collect(),
+            password_hashes: self.passwords.hashed(),
             cache_hits: forms(&live.hits),
             cache_misses: forms(&live.misses),
             rate_limited: live

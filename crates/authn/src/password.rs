@@ -6,7 +6,7 @@
 pub(crate) mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use argon2::password_hash::phc::{PasswordHash, Salt};
@@ -56,17 +56,24 @@ pub(crate) struct Pool {
     service: tokio::runtime::Handle,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
+    hashed: Arc<AtomicU64>,
 }
 
 impl Pool {
     pub(crate) fn new(service: tokio::runtime::Handle) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { service, permits: Arc::new(Semaphore::new(cores)), waiting: AtomicUsize::new(0) }
+        Self {
+            service,
+            permits: Arc::new(Semaphore::new(cores)),
+            waiting: AtomicUsize::new(0),
+            hashed: Arc::default(),
+        }
     }
 
     /// A new hash (PHC string).
     pub(crate) async fn hash(&self, password: Secret) -> Result<String, LoginError> {
-        self.work(move || new_hash(password.expose_secret().as_bytes()))
+        let hashed = self.hashed.clone();
+        self.work(move || new_hash(password.expose_secret().as_bytes(), &hashed))
             .await?
             .ok_or(LoginError::Unavailable)
     }
@@ -77,7 +84,14 @@ impl Pool {
         password: Secret,
         stored: Option<String>,
     ) -> Result<Checked, LoginError> {
-        self.work(move || check(password.expose_secret().as_bytes(), stored.as_deref())).await
+        let hashed = self.hashed.clone();
+        self.work(move || check(password.expose_secret().as_bytes(), stored.as_deref(), &hashed))
+            .await
+    }
+
+    /// How many hashes were worked out, for nothing or not.
+    pub(crate) fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
     }
 
     async fn work<T: Send + 'static>(
@@ -126,17 +140,18 @@ fn engine(memory_kib: u32, passes: u32, lanes: u32) -> Option<Argon2<'static>> {
     Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-fn new_hash(password: &[u8]) -> Option<String> {
+fn new_hash(password: &[u8], hashed: &AtomicU64) -> Option<String> {
     use argon2::password_hash::PasswordHasher as _;
     let salt = keyring::random::<16>().ok()?;
     let engine = engine(MEMORY_KIB, PASSES, LANES)?;
     let hash: PasswordHash = engine.hash_password_with_salt(password, &salt).ok()?;
+    hashed.fetch_add(1, Ordering::Relaxed);
     Some(hash.to_string())
 }
 
-fn check(password: &[u8], stored: Option<&str>) -> Checked {
+fn check(password: &[u8], stored: Option<&str>, hashed: &AtomicU64) -> Checked {
     let Some(stored) = stored else {
-        return waste(password);
+        return waste(password, hashed);
     };
     let Some((hash, params)) = PasswordHash::new(stored).ok().and_then(|hash| {
         let params = Params::try_from(&hash).ok()?;
@@ -145,7 +160,7 @@ fn check(password: &[u8], stored: Option<&str>) -> Checked {
         tracing::error!(
             "a stored password hash cannot be read; set the password anew with `vestibule user password`"
         );
-        return waste(password);
+        return waste(password, hashed);
     };
     let too_heavy = params.m_cost() > CEILING_KIB || params.t_cost() > CEILING_PASSES;
     let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok();
@@ -153,11 +168,11 @@ fn check(password: &[u8], stored: Option<&str>) -> Checked {
         tracing::error!(
             "a stored password hash is of another kind or asks for too much memory; set the password anew with `vestibule user password`"
         );
-        return waste(password);
+        return waste(password, hashed);
     };
     let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from);
     let (Some(salt), Some(expected), Ok(version)) = (hash.salt, hash.hash, version) else {
-        return waste(password);
+        return waste(password, hashed);
     };
     let outdated = algorithm != Algorithm::Argon2id
         || params.m_cost() < MEMORY_KIB
@@ -167,6 +182,7 @@ fn check(password: &[u8], stored: Option<&str>) -> Checked {
     if engine.hash_password_into(password, salt_bytes(&salt), &mut output).is_err() {
         return Checked::Wrong;
     }
+    hashed.fetch_add(1, Ordering::Relaxed);
     if bool::from(output.as_slice().ct_eq(expected.as_bytes())) {
         Checked::Right { outdated }
     } else {
@@ -179,10 +195,11 @@ fn salt_bytes(salt: &Salt) -> &[u8] {
 }
 
 /// The same work as a check, with nothing to compare to.
-fn waste(password: &[u8]) -> Checked {
+fn waste(password: &[u8], hashed: &AtomicU64) -> Checked {
     let mut output = [0; OUTPUT];
     if let Some(engine) = engine(MEMORY_KIB, PASSES, LANES) {
-        let _ = engine.hash_password_into(password, b"nobody has this.", &mut output);
+        let made = engine.hash_password_into(password, b"nobody has this.", &mut output);
+        hashed.fetch_add(u64::from(made.is_ok()), Ordering::Relaxed);
     }
     std::hint::black_box(&output);
     Checked::Wrong
@@ -241,6 +258,14 @@ const fn kind(rule: Require) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(password: &[u8], stored: Option<&str>) -> Checked {
+        super::check(password, stored, &AtomicU64::new(0))
+    }
+
+    fn new_hash(password: &[u8]) -> Option<String> {
+        super::new_hash(password, &AtomicU64::new(0))
+    }
 
     fn phc(memory_kib: u32, passes: u32) -> String {
         use argon2::password_hash::PasswordHasher as _;

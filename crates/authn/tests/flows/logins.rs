@@ -64,19 +64,22 @@ async fn i1_seed_001_07_known_and_unknown_accounts_cost_the_same_work() {
     let emails =
         ["known@example.com", "unknown@example.com", "shut@example.com", "passkey@example.com"];
     let mut times = vec![Vec::new(); emails.len()];
-    for _ in 0..25 {
+    for _ in 0..15 {
         for (email, times) in emails.iter().zip(&mut times) {
+            let (hashes, asked) = (house.authn.counters().password_hashes, house.store.questions());
             let started = Instant::now();
             let result = house.log_in(email, "wrong password").await;
             times.push(started.elapsed());
             assert!(matches!(result, Err(LoginError::Invalid)));
+            assert_eq!(house.authn.counters().password_hashes - hashes, 1, "{email}");
+            assert_eq!(house.store.questions() - asked, 2, "{email}");
         }
     }
-    // The fastest run of each is the least disturbed by what else the machine does.
+    // Work is what is held exactly, above; the clock only shows that nothing else differs
+    // grossly, by the fastest runs, which a busy machine disturbs least.
     let least: Vec<Duration> = times.iter().map(|t| *t.iter().min().unwrap()).collect();
     let (low, high) = (least.iter().min().unwrap(), least.iter().max().unwrap());
-    assert!(*high < *low * 2, "{least:?}");
-    assert!(*low > Duration::from_millis(2), "no hash was made: {least:?}");
+    assert!(*high < *low * 8, "{least:?}");
 }
 
 #[tokio::test]
@@ -210,7 +213,8 @@ async fn a_browser_keeps_its_device_value_for_several_accounts() {
     let device = house.authn.remember_device(ann.id, None, NOW).await.unwrap();
     let again = house.authn.remember_device(bob.id, Some(&device), NOW).await.unwrap();
     assert_eq!(device, again);
-    let bent = format!("{}A", &device[..85]);
+    let first = if device.starts_with('A') { 'B' } else { 'A' };
+    let bent = format!("{first}{}", &device[1..]);
     let fresh = house.authn.remember_device(bob.id, Some(&bent), NOW).await.unwrap();
     assert!(fresh != device && fresh.len() == 86);
 }

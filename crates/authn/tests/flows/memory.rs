@@ -44,6 +44,7 @@ pub(crate) struct Gate {
 pub(crate) struct Memory {
     rows: Mutex<Rows>,
     pub(crate) lookups: AtomicUsize,
+    questions: AtomicUsize,
     pub(crate) down: AtomicBool,
     gate: Mutex<Option<Arc<Gate>>>,
     /// Look-ups that run at once; tests that count flights slow the store down with it.
@@ -55,6 +56,7 @@ impl Memory {
         Arc::new(Self {
             rows: Mutex::default(),
             lookups: AtomicUsize::new(0),
+            questions: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             gate: Mutex::default(),
             slots: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -109,7 +111,13 @@ impl Memory {
         self.rows.lock().unwrap().keys.push((record, hash));
     }
 
+    /// Every call so far.
+    pub(crate) fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+
     fn rows(&self) -> StoreResult<MutexGuard<'_, Rows>> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off by the test".into()));
         }
