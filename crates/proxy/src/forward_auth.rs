@@ -164,7 +164,12 @@ fn read(dialect: &Dialect, headers: &HeaderMap) -> Result<AskedAbout, Refusal> {
         Place::Parts => (one(&X_FORWARDED_PROTO)?, one(&X_FORWARDED_HOST)?, one(&X_FORWARDED_URI)?),
         Place::Url(name) => split_url(one(name)?)?,
     };
-    let scheme = facts::proto(scheme).ok_or_else(malformed)?;
+    let scheme = match scheme {
+        // Traefik's words for a WebSocket's handshake.
+        "ws" => Scheme::Http,
+        "wss" => Scheme::Https,
+        other => facts::proto(other).ok_or_else(malformed)?,
+    };
     let (host, port) = Host::parse_authority(authority).map_err(|_| malformed())?;
     if matches!(dialect.place, Place::Url(_)) && headers.contains_key(X_FORWARDED_HOST) {
         let (told, _) = Host::parse_authority(one(&X_FORWARDED_HOST)?).map_err(|_| malformed())?;
@@ -286,6 +291,21 @@ mod tests {
             let mut empty = WHOLE.to_vec();
             empty[at].1 = "";
             assert!(!is_read("/api/verify", &empty), "empty {:?}", WHOLE[at]);
+        }
+    }
+
+    #[test]
+    fn a3_a_scheme_that_is_none_of_the_web_is_refused() {
+        for (scheme, good) in [
+            ("https", true),
+            ("wss", true),
+            ("javascript", false),
+            ("https,http", false),
+            ("HTTPS", false),
+        ] {
+            let mut question = WHOLE.to_vec();
+            question[1].1 = scheme;
+            assert_eq!(is_read("/api/verify", &question), good, "{scheme}");
         }
     }
 

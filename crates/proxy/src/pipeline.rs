@@ -385,7 +385,7 @@ pub(crate) async fn judge(
         Some(exchange.worker.shared.authn.anonymous(exchange.now))
     } else {
         let outcome = identify(snapshot, exchange, &target.host, &reading).await;
-        proved(exchange, outcome)?
+        proved(outcome)?
     };
     let origin = question.headers.get(header::ORIGIN);
     let preflight = facts::preflight(question.method, question.headers, question.has_body);
@@ -475,15 +475,12 @@ async fn identify(
     Box::pin(authn.authenticate(reading, audience, client, now)).await
 }
 
-fn proved(exchange: &Exchange, outcome: Outcome) -> Result<Option<Arc<Identity>>, Refusal> {
+fn proved(outcome: Outcome) -> Result<Option<Arc<Identity>>, Refusal> {
     match outcome {
         Outcome::Identified(identity) => Ok(Some(identity)),
         Outcome::NotPresented => Ok(None),
         Outcome::Rejected(reason) => Err(Refusal::new(Code::InvalidCredential, reason)),
-        Outcome::RateLimited(limited) => {
-            exchange.worker.metrics.rate_limited(limited.scope);
-            Err(Refusal::limited(limited))
-        }
+        Outcome::RateLimited(limited) => Err(Refusal::limited(limited)),
         Outcome::Unavailable => Err(Refusal::new(Code::StoreUnavailable, Reason::StoreUnavailable)),
     }
 }
@@ -508,7 +505,6 @@ pub(crate) async fn local(
         identify(snapshot, exchange, &target.host, &reading).await
     };
     if let Outcome::RateLimited(limited) = outcome {
-        exchange.worker.metrics.rate_limited(limited.scope);
         let refusal = Refusal::limited(limited);
         return refuse(snapshot, exchange, &reader(&request), Some(&target), &refusal);
     }

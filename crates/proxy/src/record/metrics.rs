@@ -21,9 +21,6 @@ const BOUNDS: [u64; 14] = [
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 const VERDICTS: [&str; 4] = ["allow", "challenge", "deny", "step-up"];
 const DOORS: [Door; 4] = [Door::AuthRequest, Door::ExtAuthz, Door::ForwardAuth, Door::Proxy];
-const SCOPES: [&str; 6] =
-    ["api-key", "auth-client", "auth-email", "auth-password", "bad-credentials", "busy"];
-
 /// Why a connection ended other than well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionError {
@@ -73,7 +70,6 @@ pub(crate) struct Cells {
     duration: Histogram,
     upstream: Histogram,
     verdicts: Vec<AtomicU64>,
-    limited: [AtomicU64; SCOPES.len()],
     errors: [AtomicU64; ERRORS.len()],
 }
 
@@ -92,7 +88,6 @@ impl WorkerMetrics {
             duration: Histogram::default(),
             upstream: Histogram::default(),
             verdicts: (0..verdicts).map(|_| AtomicU64::new(0)).collect(),
-            limited: Default::default(),
             errors: Default::default(),
         });
         registry.workers.lock().unwrap_or_else(PoisonError::into_inner).push(cells.clone());
@@ -101,13 +96,6 @@ impl WorkerMetrics {
 
     pub(crate) fn connection_error(&self, error: ConnectionError) {
         if let Some(cell) = self.cells.errors.get(error as usize) {
-            bump(cell, 1);
-        }
-    }
-
-    pub(crate) fn rate_limited(&self, scope: &str) {
-        let at = SCOPES.iter().position(|known| *known == scope);
-        if let Some(cell) = at.and_then(|at| self.cells.limited.get(at)) {
             bump(cell, 1);
         }
     }
@@ -188,11 +176,6 @@ impl Metrics {
         for (at, reason) in errors {
             let sum = sum(&workers, |c| c.errors.get(at));
             let _ = writeln!(out, "vestibule_connection_errors_total{{reason=\"{reason}\"}} {sum}");
-        }
-        head(&mut out, "vestibule_rate_limited_total", "counter");
-        for (at, scope) in SCOPES.iter().enumerate() {
-            let sum = sum(&workers, |c| c.limited.get(at));
-            let _ = writeln!(out, "vestibule_rate_limited_total{{scope=\"{scope}\"}} {sum}");
         }
         head(&mut out, "vestibule_log_dropped_total", "counter");
         let dropped = self.registry.log_dropped.load(Relaxed);
@@ -290,7 +273,6 @@ mod tests {
             worker.count_request(None, 404, 7);
             worker.cells.duration.observe(Duration::from_micros(700));
             worker.connection_error(ConnectionError::HeaderTimeout);
-            worker.rate_limited("api-key");
         }
         let text = Metrics { registry, certificates: vec![("a.example".into(), 7)] }.render();
         for line in [
@@ -300,7 +282,6 @@ mod tests {
             "vestibule_request_duration_seconds_bucket{le=\"0.001\"} 2",
             "vestibule_request_duration_seconds_count 2",
             "vestibule_connection_errors_total{reason=\"header-timeout\"} 2",
-            "vestibule_rate_limited_total{scope=\"api-key\"} 2",
             "vestibule_certificate_expiry_seconds{name=\"a.example\"} 7",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");

@@ -13,6 +13,7 @@ use vestibule_authn::api_key::NewKey;
 use vestibule_authn::session::SignIn;
 use vestibule_authn::{Actor, Authn};
 use vestibule_core::account::{Account, Role, Status};
+use vestibule_core::api_key::RateLimit;
 use vestibule_core::group::Group;
 use vestibule_core::local::LocalContext;
 use vestibule_core::settings::Settings;
@@ -20,6 +21,8 @@ use vestibule_core::time::UnixMillis;
 use vestibule_proxy::local::{LocalBody, LocalFuture, LocalService};
 use vestibule_proxy::{Proxy, ProxyConfig};
 use vestibule_testkit::{Ca, Client, Recorder};
+
+use crate::records::Lines;
 
 pub(crate) fn now() -> UnixMillis {
     UnixMillis(
@@ -50,6 +53,7 @@ pub(crate) struct House {
     pub(crate) authn: Arc<Authn>,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) file: String,
+    pub(crate) lines: Lines,
 }
 
 pub(crate) fn actor() -> Actor {
@@ -76,6 +80,10 @@ impl House {
     }
 
     pub(crate) fn with(portal: &str, more: &str, routes: &str) -> Self {
+        Self::build(portal, 1, more, routes)
+    }
+
+    pub(crate) fn build(portal: &str, workers: usize, more: &str, routes: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = Ca::shared()
             .leaf(&["app.test", "auth.test", "*.wild.test"])
@@ -87,7 +95,7 @@ portal_url = "{portal}"
 environment = "development"
 data_dir = "{}"
 trusted_proxies = ["127.0.0.9/32"]
-workers = 1
+workers = {workers}
 header_timeout = "1s"
 [secrets]
 auth_secret = "gX7vq2Lk9Zt4Rb1Nw8Yc5Jd3Hf6Ms0PaUeQo"
@@ -129,16 +137,17 @@ key = "{}"
         let authn = service
             .block_on(Authn::start(settings.clone(), Arc::new(store), handle.clone(), now()))
             .unwrap();
+        let lines = Lines::default();
         let proxy = Proxy::start(ProxyConfig {
             settings,
             authn: authn.clone(),
             local: Arc::new(Portal),
             service: handle,
             clock: now,
-            access_log: Box::new(std::io::sink()),
+            access_log: Box::new(lines.clone()),
         })
         .unwrap();
-        Self { service, proxy, authn, folder, file }
+        Self { service, proxy, authn, folder, file, lines }
     }
 
     pub(crate) fn address(&self, listener: usize) -> SocketAddr {
@@ -171,7 +180,11 @@ key = "{}"
     }
 
     pub(crate) fn key(&self, owner: &Account) -> String {
-        let new = NewKey { name: "k".into(), expires_in: None, scopes: None, rate_limit: None };
+        self.key_with(owner, None)
+    }
+
+    pub(crate) fn key_with(&self, owner: &Account, rate_limit: Option<RateLimit>) -> String {
+        let new = NewKey { name: "k".into(), expires_in: None, scopes: None, rate_limit };
         let actor = actor();
         let made = self.authn.create_key(owner.id, new, None, &actor, now());
         self.service.block_on(made).unwrap().1

@@ -11,4 +11,5 @@
 
 mod doors;
 mod house;
+mod records;
 mod streams;

@@ -282,3 +282,19 @@ fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
     house.proxy.reload_certificates();
     assert!(get("new.test") && !get("app.test"));
 }
+
+#[test]
+fn few_long_connections_are_served_by_every_worker() {
+    let app = Recorder::start();
+    let public = route("app", &app, "access = \"public\"");
+    let house = House::build("https://auth.test", 2, "", &public);
+    let client = house.plain();
+    let mut conns: Vec<_> = (0..24).map(|_| client.connect("app.test")).collect();
+    for _ in 0..2 {
+        for conn in &mut conns {
+            assert_eq!(conn.exchange(&Request::get("https://app.test/")).status, 200);
+        }
+    }
+    // Each worker keeps connections of its own; one after the other needs one of each.
+    assert_eq!(app.connections(), 2);
+}
