@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "64"))
 BINARY = os.path.abspath(os.environ["BENCH_BINARY"])
@@ -97,7 +97,7 @@ class Load:
 
 
 def wrk(url, headers, seconds=SECONDS, connections=CONNECTIONS, script=None):
-    command = ["taskset", "-c", LOAD, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+    command = ["taskset", "-c", LOAD, "wrk", "-t1", f"-c{connections}", f"-d{int(seconds)}s", "--latency", "--timeout", "10s"]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     if script:
@@ -320,13 +320,10 @@ server {{ listen 127.0.0.1:{bare_port}; location / {{ proxy_pass http://app;{FOR
 server {{ listen 127.0.0.1:{empty_port}; location / {{ return 200; }} }}
 """)
     snippet = gateway.cli("snippet", "nginx", "--hook", f"127.0.0.1:{gateway.hook}", "--door", f"127.0.0.1:{gateway.plain}")
-    # The shipped text; only the socket, the certificate's place and a pool to the app are put in.
+    # The shipped text; only the socket and what plain HTTP asks for are put in.
     snippet = re.sub(r"listen 443 ssl;\s*ssl_certificate [^;]*;\s*ssl_certificate_key [^;]*;", f"listen 127.0.0.1:{asked_port};", snippet)
-    snippet = snippet.replace(f"proxy_pass http://127.0.0.1:{upstream};", "proxy_pass http://app;")
-    snippet = snippet.replace("$vestibule_connection;", '"";').replace("$scheme", "https")
-    # The hook is asked for every request: its connections must not be closed after nginx's default of 1,000.
-    snippet = snippet.replace("keepalive 32;", "keepalive 32; keepalive_requests 100000000;")
-    asked = nginx(folder, "asked", f"upstream app {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}\n{snippet}")
+    snippet = snippet.replace("$scheme", "https")
+    asked = nginx(folder, "asked", snippet)
     for port in (bare_port, asked_port):
         wait_port(port)
 
@@ -420,7 +417,7 @@ def flood(folder, upstream):
             load = wrk(url, headers, connections=16)
             must_be_good("alone", load)
             alone.append(load)
-            attack = start(["wrk", "-t1", "-c16", f"-d{SECONDS + 2}s", "--timeout", "60s", "-s", str(script),
+            attack = start(["wrk", "-t1", "-c16", f"-d{int(SECONDS) + 2}s", "--timeout", "60s", "-s", str(script),
                             f"http://127.0.0.1:{gateway.plain}"], LOAD, stdout=subprocess.DEVNULL)
             time.sleep(1)
             load = wrk(url, headers, connections=16)
@@ -501,7 +498,7 @@ def main():
             start([UPSTREAM, str(port)], LOAD, stdout=subprocess.DEVNULL)
             wait_port(port)
             model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-            print(f"Machine: {model[1] if model else '?'}, {os.cpu_count()} cores; {ROUNDS} rounds of {SECONDS:g} s, medians; load before: "
+            print(f"Machine: {model[1] if model else '?'}, {os.cpu_count()} cores; {ROUNDS} rounds of {SECONDS} s, medians; load before: "
                   f"{os.getloadavg()[0]:.2f}")
             for name in chosen:
                 say(f"== {name}")

@@ -143,12 +143,13 @@ fn nginx(settings: &Settings, places: &Places) -> String {
             ("portal", &settings.server.portal.to_string()),
             ("hook", &places.hook),
             ("door", &places.door),
+            ("apps", &nginx_apps(settings)),
         ],
     );
     for site in sites(settings) {
         let mut locations = String::new();
         for route in &site.routes {
-            let (upstream, comment) = nginx_upstream(route);
+            let (upstream, upstream_tls) = nginx_upstream(route);
             let guard = if site.routes.len() > 1 {
                 "\n        if ($request_uri ~* \"^[^?]*%2f\") { return 400; }"
             } else {
@@ -163,7 +164,7 @@ fn nginx(settings: &Settings, places: &Places) -> String {
                     section(NGINX, "location"),
                     &[
                         ("route", &route.name),
-                        ("location_comment", &comment),
+                        ("upstream_tls", &upstream_tls),
                         ("location", &location),
                         ("guard", guard),
                         ("auth_request_set", &auth_request_set),
@@ -206,18 +207,58 @@ fn nginx(settings: &Settings, places: &Places) -> String {
     out
 }
 
+/// One pool of kept connections for each route's app.
+fn nginx_apps(settings: &Settings) -> String {
+    let mut out = String::new();
+    let sites = sites(settings);
+    let asked = |route: &Route| {
+        sites.iter().any(|site| site.routes.iter().any(|one| one.name == route.name))
+    };
+    for route in settings.routes.iter().filter(|route| asked(route)) {
+        let (server, comment) = match route.upstreams.first() {
+            None => ("127.0.0.1:3000".to_owned(), " # put the app's address"),
+            Some(upstream) => match upstream.scheme {
+                UpstreamScheme::Unix => (format!("unix:{}", upstream.host), ""),
+                UpstreamScheme::H2c => (
+                    format!("{}:{}", upstream.host, upstream.port),
+                    " # nginx speaks HTTP/1.1 to it",
+                ),
+                UpstreamScheme::Http | UpstreamScheme::Https => {
+                    (format!("{}:{}", upstream.host, upstream.port), "")
+                }
+            },
+        };
+        let _ = writeln!(
+            out,
+            "upstream {} {{ server {server}; keepalive 64; keepalive_requests 100000; }}{comment}",
+            nginx_app(route)
+        );
+    }
+    out
+}
+
+fn nginx_app(route: &Route) -> String {
+    format!("vestibule-app-{}", slug(&route.name))
+}
+
+/// What stands behind `proxy_pass`, and what TLS to the app needs besides.
 fn nginx_upstream(route: &Route) -> (String, String) {
+    let app = nginx_app(route);
     match route.upstreams.first() {
-        None => (SOME_APP.to_owned(), ": put the app's address".to_owned()),
-        Some(upstream) => match upstream.scheme {
-            UpstreamScheme::Http => (url(upstream), String::new()),
-            UpstreamScheme::Https => (url(upstream), String::new()),
-            UpstreamScheme::H2c => (
-                format!("http://{}:{}", upstream.host, upstream.port),
-                ": nginx speaks HTTP/1.1 to it".to_owned(),
-            ),
-            UpstreamScheme::Unix => (format!("http://unix:{}:", upstream.host), String::new()),
-        },
+        Some(upstream) if upstream.scheme == UpstreamScheme::Https => {
+            let name = route.upstream_tls.server_name.as_ref().unwrap_or(&upstream.host);
+            let tls = format!(
+                "\n        proxy_ssl_server_name on;\n        proxy_ssl_name {name};\n        \
+                 proxy_ssl_verify {};\n        proxy_ssl_trusted_certificate {};",
+                if route.upstream_tls.danger_skip_verify { "off" } else { "on" },
+                route.upstream_tls.ca_file.as_deref().map_or_else(
+                    || "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+                    |file| file.display().to_string()
+                )
+            );
+            (format!("https://{app}"), tls)
+        }
+        _ => (format!("http://{app}"), String::new()),
     }
 }
 
@@ -537,10 +578,17 @@ fn title(name: &str) -> String {
     name.split('-').filter_map(part).collect::<Vec<_>>().join("-")
 }
 
+/// A route's name where only letters, digits and hyphens may stand; different names stay different.
 fn slug(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .collect()
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            out.push(c);
+        } else {
+            let _ = write!(out, "-{:x}-", u32::from(c));
+        }
+    }
+    out
 }
 
 /// A literal text within a regular expression. Hosts and normal paths hold no other specials.

@@ -12,6 +12,7 @@
 )]
 
 mod check;
+mod snippet;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};
 
