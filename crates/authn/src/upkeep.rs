@@ -46,8 +46,8 @@ impl Authn {
         let started = (tokio::time::Instant::now(), self.latest());
         loop {
             tokio::select! {
+                biased;
                 _ = &mut stopped => return,
-                () = self.trail.waiting() => self.flush_audit().await,
                 _ = flush.tick() => {
                     self.flush().await;
                     self.cache.sweep();
@@ -67,6 +67,8 @@ impl Authn {
                         tracing::warn!(%error, "the signing keys could not be looked after; it is tried again in a minute");
                     }
                 }
+                // Last, for it may always be ready: a flood of events delays no flush.
+                () = self.trail.waiting() => self.flush_audit().await,
             }
         }
     }
