@@ -213,6 +213,11 @@ impl OutBody {
         }
     }
 
+    fn revoked(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.kind = Kind::Empty;
+        Poll::Ready(Some(Err(Box::new(Revoked))))
+    }
+
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(exchange) = &self.exchange else { return Poll::Pending };
         loop {
@@ -260,6 +265,10 @@ impl Body for OutBody {
                     exchange.bytes_out += data.len() as u64;
                 }
                 this.release();
+                // A stream that never pauses ends with its credential too.
+                if !this.is_end_stream() && this.poll_watch(cx).is_ready() {
+                    return this.revoked();
+                }
             }
             Poll::Ready(Some(Err(_))) => {
                 if let Some(exchange) = &mut this.exchange {
@@ -278,8 +287,7 @@ impl Body for OutBody {
             }
             Poll::Pending => {
                 if this.poll_watch(cx).is_ready() {
-                    this.kind = Kind::Empty;
-                    return Poll::Ready(Some(Err(Box::new(Revoked))));
+                    return this.revoked();
                 }
             }
         }
