@@ -296,6 +296,38 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_stream_passes_untouched_however_it_is_cut(
+            cuts in proptest::collection::vec(1usize..40, 1..64),
+            body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let mut stream = format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+            stream.extend_from_slice(&body);
+            stream.extend_from_slice(b"\r\nPOST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for piece in body.chunks(17) {
+                stream.extend_from_slice(format!("{:x};x=y\r\n", piece.len()).as_bytes());
+                stream.extend_from_slice(piece);
+                stream.extend_from_slice(b"\r\n");
+            }
+            stream.extend_from_slice(b"0\r\nT: x\r\n\r\nGET /c HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+            let (mut sniffer, mut out, mut rest) = (Sniffer::new(), Vec::new(), stream.as_slice());
+            for cut in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                let mut piece = piece.to_vec();
+                let seen = sniffer.inspect(&mut piece);
+                out.extend_from_slice(&piece[..seen.keep]);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            proptest::prop_assert_eq!(out, stream);
+            proptest::prop_assert!(!sniffer.is_spoilt());
+            proptest::prop_assert_eq!(sniffer.stage, Stage::Head);
+        }
+    }
+
     #[test]
     fn a_bad_message_after_a_body_is_found() {
         let text = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\
