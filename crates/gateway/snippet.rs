@@ -625,7 +625,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
                 rest = behind;
             }
             None => {
-                out.push_str("{");
+                out.push('{');
                 rest = after;
                 // `{{{key}}`: a brace of the target language before a key.
                 if !after.starts_with('{') {

@@ -129,7 +129,7 @@ fn b3_a_page_of_an_app_opens_its_websocket_and_another_apps_page_does_not() {
         socket.onerror = () => done("refused");
     "#;
     let url = serde_json::json!("wss://wiki.example.test/ws");
-    assert_eq!(browser.run_async(talk, &[url.clone()]), "hello");
+    assert_eq!(browser.run_async(talk, std::slice::from_ref(&url)), "hello");
     browser.open(&format!("{IMG}/"));
     browser.wait_url(IMG);
     let before = stage.wiki.count();

@@ -278,7 +278,7 @@ impl Shared {
             if !complete && !matches!(answer, Answer::EarlyClose) {
                 return;
             }
-            if !conn.answer(answer, &request, echo) {
+            if !conn.answer(answer, &request, &echo) {
                 return;
             }
         }
@@ -446,11 +446,11 @@ impl Wire<'_> {
     }
 
     /// Answers; `false`: the connection ends.
-    fn answer(&mut self, answer: Answer, request: &Recorded, echo: Vec<u8>) -> bool {
+    fn answer(&mut self, answer: Answer, request: &Recorded, echo: &[u8]) -> bool {
         match answer {
             Answer::Echo => {
                 let json = ("Content-Type".to_owned(), "application/json".to_owned());
-                self.full(200, &[json], &echo, request.method == "HEAD")
+                self.full(200, &[json], echo, request.method == "HEAD")
             }
             Answer::Full(status, headers, body) => {
                 self.full(status, &headers, &body, request.method == "HEAD")
