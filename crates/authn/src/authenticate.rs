@@ -106,8 +106,6 @@ pub enum Outcome {
 
 /// Failing look-ups of one client, which cost the store something: more are not made.
 const BAD_CREDENTIALS: RateLimit = RateLimit { requests: 100, window: Duration::from_secs(5) };
-/// Audit lines about refused keys from one client.
-const FAILURE_LINES: RateLimit = RateLimit { requests: 10, window: Duration::from_secs(60) };
 /// Uses of a session or key are noted for the store at most this often.
 const NOTE_EVERY_MILLIS: i64 = 5000;
 
@@ -406,10 +404,9 @@ impl Authn {
         }
     }
 
-    /// `api_key.failure`, at most ten a minute for one client.
+    /// `api_key.failure`, a few lines a minute for one client.
     fn refused_line(&self, client: IpAddr, reason: &str, now: UnixMillis) {
-        let subject = rate_limit::Subject::FailureLines(network(client));
-        if self.limits.hit("audit", subject, FAILURE_LINES, now).is_ok() {
+        if self.failure_lines.may_write(client) {
             self.audit(AuditEvent {
                 time: now,
                 event: "api_key.failure",

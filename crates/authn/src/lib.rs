@@ -59,6 +59,7 @@ pub struct Authn {
     /// What was revoked lately and the newest identity made before it.
     revoked: Mutex<HashMap<Subject, u64>>,
     limits: rate_limit::Limits,
+    failure_lines: rate_limit::FailureLines,
     passwords: password::Pool,
     pending: upkeep::Pending,
     trail: audit::Trail,
@@ -106,6 +107,7 @@ impl Authn {
             watches: Arc::default(),
             revoked: Mutex::default(),
             limits: rate_limit::Limits::new(),
+            failure_lines: rate_limit::FailureLines::new(),
             pending: upkeep::Pending::default(),
             trail: audit::Trail::default(),
             setup: setup::Setup::default(),

@@ -8,9 +8,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use vestibule_core::api_key::RateLimit;
 use vestibule_core::id::KeyId;
 use vestibule_core::time::UnixMillis;
@@ -53,8 +55,6 @@ pub(crate) enum Subject {
     Email([u8; 32]),
     /// Wrong passwords for one e-mail from one client.
     EmailAndClient([u8; 32], IpAddr),
-    /// Audit lines about refused keys of one client.
-    FailureLines(IpAddr),
     /// Requests with one API key.
     Key(KeyId),
     /// Audit lines about good uses of one key.
@@ -159,6 +159,29 @@ impl Limits {
         self.shards.iter().map(|s| s.lock().unwrap().len()).sum()
     }
 }
+
+/// Audit lines about refused keys, let through smoothly: ten at once from one client, then one
+/// every six seconds (GCRA), so that guessing keys does not fill the disk.
+pub(crate) struct FailureLines(DefaultKeyedRateLimiter<IpAddr>);
+
+impl FailureLines {
+    pub(crate) fn new() -> Self {
+        Self(RateLimiter::keyed(Quota::per_minute(LINES_A_MINUTE)))
+    }
+
+    /// Whether a line about this client may be written now.
+    pub(crate) fn may_write(&self, client: IpAddr) -> bool {
+        self.0.check_key(&network(client)).is_ok()
+    }
+
+    /// Forgets clients that were quiet long enough to count as new.
+    pub(crate) fn forget_quiet(&self) {
+        self.0.retain_recent();
+        self.0.shrink_to_fit();
+    }
+}
+
+const LINES_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 fn limited(scope: &'static str, limit: RateLimit, window: Window, now: UnixMillis) -> Limited {
     let left = window.start.saturating_add(window.length).saturating_sub(now.0);
@@ -267,6 +290,17 @@ mod tests {
         let limited = limits.hit("t", client(1), LIMIT, UnixMillis(1_000_000)).unwrap_err();
         assert!(limited.retry_after <= LIMIT.window);
         assert!(limits.hit("t", client(1), LIMIT, UnixMillis(1_060_000)).is_ok());
+    }
+
+    #[test]
+    fn x17_guessing_keys_writes_ten_lines_and_then_few() {
+        let lines = FailureLines::new();
+        let one = IpAddr::from([192, 0, 2, 1]);
+        let written = (0..1000).filter(|_| lines.may_write(one)).count();
+        assert!((10..=12).contains(&written), "{written}");
+        assert!(lines.may_write(IpAddr::from([192, 0, 2, 2])));
+        lines.forget_quiet();
+        assert!(!lines.may_write(one), "a busy client is not forgotten");
     }
 
     #[test]

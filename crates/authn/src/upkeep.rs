@@ -55,6 +55,7 @@ impl Authn {
                     self.end_idle_watches(now).await;
                 }
                 _ = purge.tick() => {
+                    self.failure_lines.forget_quiet();
                     let now = self.latest().max(started.1.plus(started.0.elapsed()));
                     let idle = self.settings().auth.session.idle_timeout;
                     if let Err(error) = self.store.purge(now, idle).await {
