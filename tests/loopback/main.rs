@@ -15,7 +15,10 @@ mod credentials;
 mod doors;
 mod lifecycle;
 mod oracle;
+mod trust_forwarded;
+mod trust_identity;
 mod trust_oracle;
+mod trust_rules;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};
 
