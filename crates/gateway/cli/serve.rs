@@ -65,6 +65,8 @@ pub(crate) async fn serve(
     let mut signals = Signals::listen()?;
     let _lock = ServerLock::acquire_within(&settings.server.data_dir, HANDOVER).await?;
     let settings = Arc::new(wire::complete(settings).await?);
+    // Before anything is read that it watches: a file changed meanwhile is then seen as changed.
+    let mut reloader = Reloader::new(file, environment, settings.clone(), files, include_dirs);
     let (store, sqlite) = wire::open_store(&settings).await?;
     let system = wire::start(settings.clone(), store).await?;
     let telemetry = start_telemetry(&settings, &system).await?;
@@ -73,7 +75,6 @@ pub(crate) async fn serve(
     announce(&settings, &system, &sqlite).await;
     ready(&settings, setup_url.as_deref())?;
 
-    let mut reloader = Reloader::new(file, environment, settings, files, include_dirs);
     let mut round = tokio::time::interval(watch::ROUND);
     loop {
         tokio::select! {
