@@ -23,6 +23,9 @@ pub(crate) enum Fault {
     /// The body is over the route's `max_body`.
     #[error("the request body is over the route's max_body")]
     BodyTooLarge,
+    /// The connection died within the head of an answer.
+    #[error("the answer broke off or is malformed: {0}")]
+    BrokeOff(hyper::Error),
     /// The client went away or its body is malformed.
     #[error("the request body broke off or is malformed")]
     ClientBroke,
@@ -38,6 +41,11 @@ pub(crate) enum Fault {
     /// The HTTP connection could not be started.
     #[error("no HTTP connection: {0}")]
     Handshake(hyper::Error),
+    /// The route's upstream is one of our own listeners.
+    #[error(
+        "`upstream` is the address of this server's own proxy listener, so the request would go round for ever. Give the route its app's address"
+    )]
+    Itself,
     /// No head of an answer within `timeouts.response`.
     #[error("no answer within timeouts.response")]
     ResponseTimeout,

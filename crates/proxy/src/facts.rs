@@ -220,6 +220,15 @@ pub(crate) fn host_of<B>(
     }
 }
 
+/// `Content-Length` at most once, a plain number. Over HTTP/1 the connection has seen to it
+/// already; over HTTP/2 nobody else looks.
+pub(crate) fn length_is_plain(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return true };
+    let plain = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    plain && lengths.next().is_none()
+}
+
 /// `Authorization` and `X-Api-Key` at most once each.
 pub(crate) fn credentials_stand_once(headers: &HeaderMap) -> bool {
     [header::AUTHORIZATION, X_API_KEY]

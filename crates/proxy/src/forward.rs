@@ -240,18 +240,27 @@ impl Way<'_> {
         mut request: Request<InBody>,
     ) -> Result<(Response<Incoming>, Lease), (Fault, Option<Request<InBody>>)> {
         let deadline = self.answer_deadline();
-        let lease = |sender| Lease {
+        let lease = |http1| Lease {
             worker: self.exchange.worker.clone(),
             target: self.app.id,
-            sender,
+            http1,
             meter: self.meter.clone(),
             closes: false,
         };
         match sender {
-            Sender::H1(mut sender) => {
-                let sending = sender.try_send_request(request);
-                let answered = self.await_answer(sending, &deadline).await?;
-                Ok((answered, lease(Some(sender))))
+            Sender::H1(mut http1) => {
+                http1.heard.expect_head();
+                let sending = http1.sender.try_send_request(request);
+                match self.await_answer(sending, &deadline).await {
+                    Ok(answered) => {
+                        http1.heard.head_came();
+                        Ok((answered, lease(Some(http1))))
+                    }
+                    Err((Fault::Exchange(error), None)) if http1.heard.anything() => {
+                        Err((Fault::BrokeOff(error), None))
+                    }
+                    Err(failed) => Err(failed),
+                }
             }
             Sender::H2(mut sender) => {
                 self.for_http2(&mut request);

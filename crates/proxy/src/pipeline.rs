@@ -104,6 +104,9 @@ async fn answer(
     {
         return challenge::bare(StatusCode::EXPECTATION_FAILED, "EXPECTATION_FAILED");
     }
+    if !facts::length_is_plain(request.headers()) {
+        return refuse(snapshot, exchange, &reader(&request), None, &Refusal::malformed());
+    }
     let door = exchange.worker.shared.listeners.get(exchange.conn.listener).map(|l| l.door);
     let target = match Target::read(snapshot, exchange, &request) {
         Ok(target) => target,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vestibule_authn::Authn;
 use vestibule_core::settings::Settings;
+use vestibule_core::settings::listener::{Listener, ListenerDoor};
 use vestibule_core::time::UnixMillis;
 
 use crate::listener::{self, Bound};
@@ -114,6 +115,7 @@ impl Proxy {
             service: config.service,
             clock: config.clock,
             registry,
+            doors: proxy_doors(&settings.listeners, &bound),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             inboxes,
             drain: CancellationToken::new(),
@@ -176,6 +178,13 @@ impl Drop for Proxy {
         self.shared.drain.cancel();
         self.shared.stop.cancel();
     }
+}
+
+/// The addresses at which a request is forwarded.
+fn proxy_doors(listeners: &[Listener], bound: &[Bound]) -> Vec<SocketAddr> {
+    let doors = listeners.iter().zip(bound);
+    let proxies = doors.filter(|(listener, _)| listener.door == ListenerDoor::Proxy);
+    proxies.map(|(_, bound)| bound.address).collect()
 }
 
 /// Turns sockets by listener into sockets by worker.

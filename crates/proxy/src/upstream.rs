@@ -2,10 +2,12 @@
 //! connection goes back only when request and answer have both ended.
 
 mod connect;
+mod heard;
 mod resolve;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +17,7 @@ use hyper::client::conn::{http1, http2};
 use vestibule_core::route::{Upstream, UpstreamScheme, UpstreamTls};
 
 pub(crate) use self::connect::{ClientConfigs, ClientTls};
+use self::heard::Heard;
 use self::resolve::Resolver;
 use crate::body::{InBody, Meter};
 use crate::error::Fault;
@@ -76,12 +79,18 @@ impl Target {
 
 /// A connection that takes one request (HTTP/1) or many (HTTP/2).
 pub(crate) enum Sender {
-    H1(http1::SendRequest<InBody>),
+    H1(Http1),
     H2(http2::SendRequest<InBody>),
 }
 
+/// An HTTP/1 connection to an app.
+pub(crate) struct Http1 {
+    pub(crate) sender: http1::SendRequest<InBody>,
+    pub(crate) heard: Heard,
+}
+
 struct Parked {
-    sender: http1::SendRequest<InBody>,
+    http1: Http1,
     /// In ticks of the worker.
     since: u64,
 }
@@ -93,11 +102,12 @@ struct Pool {
 }
 
 /// A worker's pools.
-#[derive(Default)]
 pub(crate) struct Pools {
     /// By the target's number.
     pools: RefCell<Vec<Pool>>,
     resolver: Resolver,
+    /// Where this proxy itself listens.
+    own: Vec<SocketAddr>,
 }
 
 /// A connection in use and whether it served a request before.
@@ -107,6 +117,11 @@ pub(crate) struct Checkout {
 }
 
 impl Pools {
+    /// No connection yet. `own`: the proxy's own doors, which are no apps.
+    pub(crate) fn new(own: Vec<SocketAddr>) -> Self {
+        Self { pools: RefCell::default(), resolver: Resolver::default(), own }
+    }
+
     /// A connection that lives, else a new one. `upgrade`: HTTP/1.1 is needed.
     /// `fresh`: not one that was used before.
     pub(crate) async fn checkout(
@@ -119,7 +134,7 @@ impl Pools {
         if !fresh && let Some(sender) = self.reuse(target.id, upgrade).await {
             return Ok(Checkout { sender, reused: true });
         }
-        let connecting = connect::connect(target, &self.resolver, upgrade);
+        let connecting = connect::connect(target, &self.resolver, upgrade, &self.own);
         let sender = match tokio::time::timeout(connect_timeout, connecting).await {
             Ok(connected) => connected?,
             Err(_) => {
@@ -135,7 +150,7 @@ impl Pools {
 
     async fn reuse(&self, id: u32, upgrade: bool) -> Option<Sender> {
         loop {
-            let mut sender = {
+            let mut http1 = {
                 let mut pools = self.pools.borrow_mut();
                 let pool = pools.get_mut(id as usize)?;
                 if !upgrade && let Some(sender) = &pool.h2 {
@@ -145,24 +160,24 @@ impl Pools {
                     pool.h2 = None;
                 }
                 let parked = pool.idle.pop()?;
-                if parked.sender.is_closed() {
+                if parked.http1.sender.is_closed() {
                     continue;
                 }
-                parked.sender
+                parked.http1
             };
-            if sender.is_ready() || sender.ready().await.is_ok() {
-                return Some(Sender::H1(sender));
+            if http1.sender.is_ready() || http1.sender.ready().await.is_ok() {
+                return Some(Sender::H1(http1));
             }
         }
     }
 
-    fn park(&self, id: u32, sender: http1::SendRequest<InBody>, since: u64) {
-        if sender.is_closed() {
+    fn park(&self, id: u32, http1: Http1, since: u64) {
+        if http1.sender.is_closed() {
             return;
         }
         self.with_pool(id, |pool| {
             if pool.idle.len() < UPSTREAM_IDLE_MAX {
-                pool.idle.push(Parked { sender, since });
+                pool.idle.push(Parked { http1, since });
             }
         });
     }
@@ -181,7 +196,7 @@ impl Pools {
     pub(crate) fn sweep(&self, now: u64) {
         for pool in self.pools.borrow_mut().iter_mut() {
             pool.idle.retain(|parked| {
-                !parked.sender.is_closed()
+                !parked.http1.sender.is_closed()
                     && now.saturating_sub(parked.since) < UPSTREAM_KEEP_ALIVE_TICKS
             });
             if pool.h2.as_ref().is_some_and(http2::SendRequest::is_closed) {
@@ -195,7 +210,7 @@ impl Pools {
 pub(crate) struct Lease {
     pub(crate) worker: Rc<Worker>,
     pub(crate) target: u32,
-    pub(crate) sender: Option<http1::SendRequest<InBody>>,
+    pub(crate) http1: Option<Http1>,
     pub(crate) meter: Rc<Meter>,
     /// Whether the app said `Connection: close`, or the answer ends with the connection.
     pub(crate) closes: bool,
@@ -204,12 +219,12 @@ pub(crate) struct Lease {
 impl Lease {
     /// Parks the connection, unless its request is still being sent.
     pub(crate) fn give_back(self) {
-        if let Some(sender) = self.sender
+        if let Some(http1) = self.http1
             && self.meter.done.get()
             && !self.closes
         {
             let now = self.worker.ticker.now();
-            self.worker.pools.park(self.target, sender, now);
+            self.worker.pools.park(self.target, http1, now);
         }
     }
 }

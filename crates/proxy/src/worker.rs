@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) service: Handle,
     pub(crate) clock: fn() -> UnixMillis,
     pub(crate) registry: Arc<Registry>,
+    /// Where the proxy doors really listen.
+    pub(crate) doors: Vec<std::net::SocketAddr>,
     /// Open connections by worker.
     pub(crate) loads: Vec<AtomicUsize>,
     /// By worker.
@@ -104,7 +106,7 @@ impl Worker {
             ticker: Ticker::new(),
             metrics: WorkerMetrics::new(&shared.registry),
             log: WorkerLog::new(log, form),
-            pools: Pools::default(),
+            pools: Pools::new(shared.doors.clone()),
             rendered: Rendered::default(),
             hosts: Hosts::default(),
             number,

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::client::conn::{http1, http2};
@@ -13,12 +14,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use vestibule_core::route::{Upstream, UpstreamScheme, UpstreamTls};
 
+use super::heard::Listened;
 use super::resolve::Resolver;
-use super::{Sender, Target};
+use super::{Http1, Sender, Target};
 use crate::error::Fault;
 use crate::limits::MAX_ANSWER_FIELDS;
 use crate::server::LocalExec;
@@ -107,16 +110,20 @@ pub(crate) async fn connect(
     target: &Target,
     resolver: &Resolver,
     upgrade: bool,
+    own: &[SocketAddr],
 ) -> Result<Sender, Fault> {
     if target.upstream.scheme == UpstreamScheme::Unix {
         let socket = UnixStream::connect(&*target.upstream.host).await.map_err(Fault::Connect)?;
-        return http1(TokioIo::new(socket)).await;
+        return http1(socket).await;
     }
     let socket = dial(&target.upstream, resolver).await?;
+    if is_own(&socket, own) {
+        return Err(Fault::Itself);
+    }
     let Some(tls) = &target.tls else {
         return match target.upstream.scheme {
             UpstreamScheme::H2c if !upgrade => http2(TokioIo::new(socket)).await,
-            _ => http1(TokioIo::new(socket)).await,
+            _ => http1(socket).await,
         };
     };
     let config = if upgrade { &tls.http1 } else { &tls.both };
@@ -125,7 +132,7 @@ pub(crate) async fn connect(
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2(TokioIo::new(stream)).await
     } else {
-        http1(TokioIo::new(stream)).await
+        http1(stream).await
     }
 }
 
@@ -144,7 +151,23 @@ async fn dial(upstream: &Upstream, resolver: &Resolver) -> Result<TcpStream, Fau
     Err(Fault::Connect(last.unwrap_or_else(|| std::io::Error::other("no address"))))
 }
 
-async fn http1<I: Read + Write + Unpin + Send + 'static>(io: I) -> Result<Sender, Fault> {
+/// Whether the other end is one of our own doors. A request sent there would come back to
+/// its route, and so on until no socket is left.
+fn is_own(socket: &TcpStream, own: &[SocketAddr]) -> bool {
+    let (Ok(peer), Ok(local)) = (socket.peer_addr(), socket.local_addr()) else { return false };
+    let on_this_machine = peer.ip() == local.ip() || peer.ip().is_loopback();
+    on_this_machine
+        && own.iter().any(|door| {
+            door.port() == peer.port() && (door.ip().is_unspecified() || door.ip() == peer.ip())
+        })
+}
+
+async fn http1<S>(stream: S) -> Result<Sender, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, heard) = Listened::new(stream);
+    let io = TokioIo::new(stream);
     let mut builder = http1::Builder::new();
     builder.max_headers(MAX_ANSWER_FIELDS).max_buf_size(128 * 1024);
     let (sender, conn) = builder.handshake(io).await.map_err(Fault::Handshake)?;
@@ -152,7 +175,7 @@ async fn http1<I: Read + Write + Unpin + Send + 'static>(io: I) -> Result<Sender
         // Its failure reaches whoever waits for the answer.
         let _ = conn.with_upgrades().await;
     });
-    Ok(Sender::H1(sender))
+    Ok(Sender::H1(Http1 { sender, heard }))
 }
 
 async fn http2<I: Read + Write + Unpin + Send + 'static>(io: I) -> Result<Sender, Fault> {
