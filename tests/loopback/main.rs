@@ -19,6 +19,7 @@ mod trust_forwarded;
 mod trust_identity;
 mod trust_oracle;
 mod trust_rules;
+mod wire;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};
 

@@ -94,6 +94,22 @@ impl Child {
         let _ = self.child.wait();
     }
 
+    /// Lets it open so many files more than it has open now.
+    pub fn limit_files(&self, more: u64) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count() as u64;
+        let files = rustix::process::Resource::Nofile;
+        let now = rustix::process::prlimit(
+            Some(id),
+            files,
+            rustix::process::Rlimit {
+                current: Some(open + more),
+                maximum: rustix::process::getrlimit(files).maximum,
+            },
+        );
+        let _ = now.unwrap();
+    }
+
     /// Resident memory in KiB, from `/proc`.
     pub fn rss_kib(&self) -> u64 {
         proc_status(self.id(), "VmRSS:")

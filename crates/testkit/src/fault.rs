@@ -79,6 +79,36 @@ impl Drop for FaultProxy {
     }
 }
 
+/// An address that swallows connections: a queue of one that nobody takes from is filled, and
+/// the kernel drops what comes after.
+pub struct BlackHole {
+    address: SocketAddr,
+    _listener: socket2::Socket,
+    _filling: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// Opens one on a free port.
+    pub fn open() -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let domain = socket2::Domain::for_address(any);
+        let listener = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut filling = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            filling.push(stream);
+        }
+        Self { address, _listener: listener, _filling: filling }
+    }
+
+    /// As a route's `upstream`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
 fn relay(client: TcpStream, target: SocketAddr, fault: &Arc<Mutex<Fault>>) {
     if *fault.lock().unwrap() == Fault::Reset {
         let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));

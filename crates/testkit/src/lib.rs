@@ -28,8 +28,10 @@
 //! | [`Cli`] output of [`Gateway::cli`] | `vestibule user add …` and every other command, with `-c` set |
 //! | [`Actor`] | a person or program: cookie jar, sign-in, hand-off, keys, tokens; asks either door |
 //! | [`Client`], [`Conn`], [`Request`], [`Response`] | HTTP/1.1 with control over every byte, plain or TLS, from any loopback address |
-//! | [`h2`] | an HTTP/2 client |
+//! | [`h2`] | an HTTP/2 client, and an upstream that speaks it |
+//! | [`frames`] | HTTP/2 frame by frame, for floods and nonsense |
 //! | [`Recorder`], [`Answer`] | an upstream that logs what it receives and answers as told, also with nonsense |
+//! | [`Script`] | an upstream that is a function of its socket |
 //! | [`FaultProxy`] | a TCP hop that refuses, resets, stalls, cuts or delays |
 //! | [`Ca`] | a test authority and its leaves |
 //! | [`Peer`] | a real nginx, Caddy, Traefik or anything else that is started with a file |
@@ -62,12 +64,14 @@ mod browser;
 mod ca;
 mod child;
 mod fault;
+pub mod frames;
 mod gateway;
 pub mod h2;
 mod http1;
 mod parts;
 mod peer;
 mod recorder;
+mod script;
 mod wait;
 pub mod ws;
 
@@ -75,12 +79,14 @@ pub use actor::{Actor, Cookie, Door, Landing};
 pub use browser::Browser;
 pub use ca::{Ca, Leaf};
 pub use child::{Child, Cli};
-pub use fault::{Fault, FaultProxy};
+pub use fault::{BlackHole, Fault, FaultProxy};
 pub use gateway::{Gateway, GatewayBuilder, Listening, PASSWORD, PORTAL, Prepared, Route, TRUSTED};
 pub use http1::{Client, Conn, Request, Response};
 pub use parts::{part, skip};
 pub use peer::{Peer, free_port};
 pub use recorder::{Answer, Recorded, Recorder};
+pub use rustix::process::Signal;
+pub use script::{Scene, Script};
 /// Every header name that may assert an identity, of all presets.
 pub use vestibule_core::assertion::MANAGED;
 pub use wait::{DEADLINE, until, until_within};
