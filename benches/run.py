@@ -1,6 +1,7 @@
 """Orchestrates the load runs of `benches/run`: starts the parties, alternates the variants, prints medians.
 
-One core carries what is measured (and, for nginx + auth_request, everything that takes part), the other one
+Two ratios: requests per second, which mean something on an idle machine only, and processor time per
+request, which a busy machine disturbs less. One core carries what is measured (and, for nginx + auth_request, everything that takes part), the other one
 carries wrk and the app. Access logs are on on both sides: nginx with `buffer=64k`, ours as shipped.
 """
 
@@ -81,6 +82,18 @@ def rss_mib(pid):
             if line.startswith("VmRSS:"):
                 total += int(line.split()[1])
     return total / 1024
+
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pids):
+    """Processor time that these processes have used, all threads."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICK
 
 
 def opened_connections():
@@ -281,32 +294,37 @@ class Table:
 
 
 def alternate(variants, rounds=ROUNDS, **kwargs):
-    """Runs every variant once a round, so that drift meets all alike; medians. name → Load, and connections opened per request."""
-    runs, opened = {name: [] for name in variants}, {name: [] for name in variants}
-    for name, (url, headers) in variants.items():
+    """Runs every variant (URL, fields, processes that serve it) once a round, so that drift meets all
+    alike. Medians by name: the load, connections opened and processor time per request, lowest and highest rate."""
+    runs, opened, costs = ({name: [] for name in variants} for _ in range(3))
+    for name, (url, headers, _) in variants.items():
         must_be_good(name, wrk(url, headers, seconds=1, connections=kwargs.get("connections", CONNECTIONS)))
     for _ in range(rounds):
-        for name, (url, headers) in variants.items():
-            before = opened_connections()
+        for name, (url, headers, serving) in variants.items():
+            pids = [child.pid for child in serving]
+            before, used = opened_connections(), cpu_seconds(pids)
             load = wrk(url, headers, **kwargs)
             must_be_good(name, load)
             mine = kwargs.get("connections", CONNECTIONS)
-            opened[name].append(max(0, opened_connections() - before - mine) / max(1, load.rps * kwargs.get("seconds", SECONDS)))
+            requests = max(1, load.rps * kwargs.get("seconds", SECONDS))
+            costs[name].append((cpu_seconds(pids) - used) * 1e6 / requests)
+            opened[name].append(max(0, opened_connections() - before - mine) / requests)
             runs[name].append(load)
     median = lambda loads, key: statistics.median(getattr(load, key) for load in loads)
     return {
         name: (Load(median(loads, "rps"), median(loads, "p50"), median(loads, "p99"), None), statistics.median(opened[name]),
-               min(l.rps for l in loads), max(l.rps for l in loads))
+               statistics.median(costs[name]), min(l.rps for l in loads), max(l.rps for l in loads))
         for name, loads in runs.items()
     }
 
 
 def show(title, results, base):
-    table = Table(title, ["variant", "requests/s (min–max)", "ratio", "p50 µs", "p99 µs", "p50 ratio", "new connections a request"])
-    for name, (load, opened, low, high) in results.items():
-        first = results[base][0]
-        table.row(name, f"{load.rps:,.0f} ({low:,.0f}–{high:,.0f})", f"**{load.rps / first.rps:.2f}**", f"{load.p50:.0f}",
-                  f"{load.p99:.0f}", f"{load.p50 / first.p50:.2f}", f"{opened:.4f}")
+    table = Table(title, ["variant", "requests/s (min–max)", "ratio", "CPU µs a request", "ratio by CPU",
+                          "p50 µs", "p99 µs", "p50 ratio", "new connections a request"])
+    for name, (load, opened, cost, low, high) in results.items():
+        first, first_cost = results[base][0], results[base][2]
+        table.row(name, f"{load.rps:,.0f} ({low:,.0f}–{high:,.0f})", f"**{load.rps / first.rps:.2f}**", f"{cost:.1f}",
+                  f"{first_cost / max(cost, 0.01):.2f}", f"{load.p50:.0f}", f"{load.p99:.0f}", f"{load.p50 / first.p50:.2f}", f"{opened:.4f}")
 
 
 def core(folder, upstream):
@@ -329,21 +347,21 @@ server {{ listen 127.0.0.1:{empty_port}; location / {{ return 200; }} }}
 
     for size in SIZES:
         variants = {
-            "nginx proxy_pass": (f"http://localhost:{bare_port}/{size}", {}),
-            "nginx + auth_request to vestibule": (f"http://localhost:{asked_port}/{size}", known["session cookie"]),
+            "nginx proxy_pass": (f"http://localhost:{bare_port}/{size}", {}, [bare]),
+            "nginx + auth_request to vestibule": (f"http://localhost:{asked_port}/{size}", known["session cookie"], [asked, gateway.child]),
         }
         for name, headers in known.items():
-            variants[f"vestibule, {name}"] = (f"http://localhost:{gateway.plain}/{size}", headers)
+            variants[f"vestibule, {name}"] = (f"http://localhost:{gateway.plain}/{size}", headers, [gateway.child])
         show(f"Proxying, {size} bytes, {CONNECTIONS} connections, one core", alternate(variants), "nginx proxy_pass")
 
     ask = {"X-Original-Method": "GET", "X-Original-URL": f"https://{APP}/512", "X-Forwarded-For": "127.0.0.1"}
     show("The hook asked directly", alternate({
-        "nginx return 200": (f"http://localhost:{empty_port}/", known["session cookie"] | ask),
-        "vestibule auth-request": (f"http://127.0.0.1:{gateway.hook}/api/authz/auth-request", known["session cookie"] | ask),
+        "nginx return 200": (f"http://localhost:{empty_port}/", known["session cookie"] | ask, [bare]),
+        "vestibule auth-request": (f"http://127.0.0.1:{gateway.hook}/api/authz/auth-request", known["session cookie"] | ask, [gateway.child]),
     }), "nginx return 200")
     show("One connection, 512 bytes", alternate({
-        "nginx proxy_pass": (f"http://localhost:{bare_port}/512", {}),
-        "vestibule, session cookie": (f"http://localhost:{gateway.plain}/512", known["session cookie"]),
+        "nginx proxy_pass": (f"http://localhost:{bare_port}/512", {}, [bare]),
+        "vestibule, session cookie": (f"http://localhost:{gateway.plain}/512", known["session cookie"], [gateway.child]),
     }, connections=1), "nginx proxy_pass")
     loaded = rss_mib(gateway.child.pid)
     table = Table("Memory and start", ["", "vestibule", "nginx", "ratio"])
@@ -383,8 +401,8 @@ server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/leaf.pem; ssl_ce
     wait_port(port)
     for size in SIZES:
         show(f"TLS to the client, {size} bytes", alternate({
-            "nginx proxy_pass": (f"https://localhost:{port}/{size}", {}),
-            "vestibule, session cookie": (f"https://localhost:{gateway.tls}/{size}", known["session cookie"]),
+            "nginx proxy_pass": (f"https://localhost:{port}/{size}", {}, [front]),
+            "vestibule, session cookie": (f"https://localhost:{gateway.tls}/{size}", known["session cookie"], [gateway.child]),
         }), "nginx proxy_pass")
     stop(front)
     gateway.stop()
@@ -433,7 +451,7 @@ def flood(folder, upstream):
 
 def routes(folder, upstream):
     gateways = {n: Gateway(folder, upstream, routes=n, name=f"routes-{n}") for n in (1, 100, 10_000)}
-    variants = {f"{n:,} routes": (f"http://localhost:{g.plain}/512", g.credentials()["session cookie"]) for n, g in gateways.items()}
+    variants = {f"{n:,} routes": (f"http://localhost:{g.plain}/512", g.credentials()["session cookie"], [g.child]) for n, g in gateways.items()}
     show("Number of routes", alternate(variants), "1 routes")
     table = Table("Memory by number of routes", ["routes", "RSS MiB", "start to first answer ms"])
     for n, gateway in gateways.items():
@@ -456,7 +474,7 @@ def sessions(folder, upstream):
         cold = (time.monotonic() - begun) * 1e6
         found[n] = (gateway, headers, cold)
         sizes[n] = gateway
-    variants = {f"{n:,} sessions": (f"http://localhost:{g.plain}/512", h) for n, (g, h, _) in found.items()}
+    variants = {f"{n:,} sessions": (f"http://localhost:{g.plain}/512", h, [g.child]) for n, (g, h, _) in found.items()}
     show("Number of stored sessions", alternate(variants), "1 sessions")
     table = Table("By number of stored sessions", ["sessions", "first request µs (from the store)", "RSS MiB", "start to first answer ms"])
     for n, (gateway, _, cold) in found.items():
