@@ -12,6 +12,8 @@
 )]
 
 mod check;
+mod refused;
+mod rows;
 mod snippet;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};

@@ -108,7 +108,8 @@ impl Authn {
             this.store.create_api_key(record.clone(), sha256(text.as_bytes())).await?;
             this.load_prefixes().await?;
             this.cache.something_new();
-            this.audit_by(&actor, "api_key.created", record.id, "success", "", now);
+            let named = format!("name={}", record.name);
+            this.audit_by(&actor, "api_key.created", record.id, "success", &named, now);
             Ok((record, text))
         })
         .await

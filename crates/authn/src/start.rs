@@ -77,15 +77,6 @@ impl Authn {
                 "there is no store key for the check digits of API keys; set `secrets.store_key`, or let `data_dir/store.key` be made".into(),
             ));
         }
-        if auth.mode == Mode::Full
-            && !auth.is_off()
-            && !auth.password.enabled
-            && !settings.providers.iter().any(|p| p.enabled)
-        {
-            return Err(StartError::Refused(
-                "nobody could sign in: passwords are off and no provider is on; set `auth.password.enabled = true` (LOCAL_AUTH=true) or configure a `[[provider]]` (OIDC_PROVIDERS)".into(),
-            ));
-        }
         self.load_prefixes().await?;
         self.notice_new_secret().await?;
         self.first_signing_keys(now).await?;

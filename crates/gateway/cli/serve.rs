@@ -28,6 +28,8 @@ use crate::{control, logging, watch};
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a start waits for the server before it to let go of the data directory.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// How often the wall clock is looked at while no backup is due.
+const BACKUP_NAP: Duration = Duration::from_secs(5);
 /// After a second signal.
 const SHORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -149,17 +151,18 @@ async fn notice_outside_changes(store: Arc<SqliteStore>, authn: Arc<Authn>) {
     }
 }
 
-/// Makes the regular backups; the first one is due one interval after the last one made.
+/// Makes the regular backups: one at once where there is none yet, else one interval after the last.
+/// So a server that is restarted every day has them too.
 async fn back_up_regularly(store: Arc<SqliteStore>, settings: Backup, authn: Arc<Authn>) {
     loop {
         let health = vestibule_authn::ports::Store::health(&*store).await.ok();
         let due = match health.and_then(|health| health.last_backup) {
             Some(last) => last.plus(settings.every),
-            None => wire::now().plus(settings.every),
+            None => wire::now(),
         };
         while wire::now() < due {
             // Short naps: the wall clock may jump, and a laptop may sleep.
-            let rest = due.since(wire::now()).min(Duration::from_secs(60));
+            let rest = due.since(wire::now()).min(BACKUP_NAP);
             tokio::time::sleep(rest.max(Duration::from_millis(50))).await;
         }
         let outcome = store.backup_regularly(&settings.dir, settings.keep, wire::now()).await;

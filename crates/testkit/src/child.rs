@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::wait::{DEADLINE, until, until_within};
 pub struct Child {
     child: std::process::Child,
     lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    open_pipes: Arc<AtomicUsize>,
 }
 
 /// What a command of the binary answered.
@@ -35,9 +37,10 @@ impl Child {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        gather(child.stdout.take(), &lines);
-        gather(child.stderr.take(), &lines);
-        Self { child, lines }
+        let open_pipes = Arc::new(AtomicUsize::new(2));
+        gather(child.stdout.take(), &lines, &open_pipes);
+        gather(child.stderr.take(), &lines, &open_pipes);
+        Self { child, lines, open_pipes }
     }
 
     /// The process id.
@@ -76,10 +79,12 @@ impl Child {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until everything it wrote is in [`Child::lines`].
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        until("the process ends", || self.exited())
+        let status = until("the process ends", || self.exited());
+        until("its output ends", || (self.open_pipes.load(Ordering::Acquire) == 0).then_some(()));
+        status
     }
 
     /// Sends a signal.
@@ -160,18 +165,21 @@ impl Cli {
 fn gather(
     pipe: Option<impl std::io::Read + Send + 'static>,
     lines: &Arc<(Mutex<Vec<String>>, Condvar)>,
+    open_pipes: &Arc<AtomicUsize>,
 ) {
-    let Some(pipe) = pipe else { return };
-    let lines = Arc::clone(lines);
+    let (lines, open_pipes) = (Arc::clone(lines), Arc::clone(open_pipes));
     std::thread::spawn(move || {
-        let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            lines.0.lock().unwrap().push(text);
-            lines.1.notify_all();
-            line.clear();
+        if let Some(pipe) = pipe {
+            let mut reader = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                lines.0.lock().unwrap().push(text);
+                lines.1.notify_all();
+                line.clear();
+            }
         }
+        open_pipes.fetch_sub(1, Ordering::Release);
     });
 }
 

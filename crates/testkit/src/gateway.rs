@@ -271,12 +271,8 @@ impl GatewayBuilder {
         let prepared = self.prepare();
         let mut child = Child::start(&mut prepared.serve_command());
         let status = child.wait();
-        // The pipes are read by threads: the last line may come after the end.
-        let lines = until_within(GRACE, "the refusal", || {
-            let lines = child.lines();
-            (!lines.is_empty()).then_some(lines)
-        });
-        Cli { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: lines.join("\n") }
+        let said = child.lines().join("\n");
+        Cli { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: said }
     }
 }
 
@@ -528,6 +524,23 @@ impl Gateway {
         merge(&mut self.prepared.config, piece);
         self.prepared.write();
         self.hang_up()
+    }
+
+    /// Merges a piece into the file and neither signals nor waits: for a restart, or to see the
+    /// change noticed.
+    pub fn amend(&mut self, piece: &str) {
+        let mut piece: Table = piece.parse().unwrap();
+        substitute(&mut piece, self.prepared.folder());
+        merge(&mut self.prepared.config, piece);
+        self.prepared.write();
+    }
+
+    /// Sets a variable for the next start and for commands; `None` takes it out.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.prepared.environment.insert(name.to_owned(), value.to_owned()),
+            None => self.prepared.environment.remove(name),
+        };
     }
 
     /// Replaces the routes and reloads as [`Gateway::reload`].
