@@ -272,6 +272,11 @@ impl Conn {
         self.tcp().set_read_timeout(Some(timeout)).unwrap();
     }
 
+    /// Sets the longest wait until a byte can be sent.
+    pub fn set_write_timeout(&self, timeout: Duration) {
+        self.tcp().set_write_timeout(Some(timeout)).unwrap();
+    }
+
     /// Ends the sending direction.
     pub fn shutdown_write(&mut self) {
         if let Stream::Tls(stream) = &mut self.stream {

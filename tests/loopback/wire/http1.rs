@@ -616,3 +616,105 @@ fn http_1_0_is_answered_and_closed() {
     assert!(!said.text.to_ascii_lowercase().contains("transfer-encoding"), "{said:?}");
     assert_eq!(app.last().version, "HTTP/1.1");
 }
+
+#[test]
+fn a_client_that_pipelines_and_never_reads_is_held_up_and_costs_no_memory() {
+    let app = Recorder::start();
+    let mut gateway = in_front_of(app.url());
+    let before = super::rss_mib(&mut gateway);
+    let many = format!("GET /bytes/20000 HTTP/1.1\r\nHost: {APP}\r\n\r\n").repeat(1000);
+    let mut conn = gateway.client().connect(APP);
+    conn.set_write_timeout(Duration::from_secs(1));
+    let mut taken = 0;
+    while taken < 400 && conn.write_all(many.as_bytes()).is_ok() {
+        taken += 1;
+    }
+    assert!(taken < 400, "{taken} thousand requests were taken");
+    super::assert_serves(&gateway);
+    let after = super::rss_mib(&mut gateway);
+    assert!(after < before + 16, "{before} MiB became {after} MiB");
+}
+
+/// Lines that some server somewhere reads as framing.
+const DOUBTFUL: &[&str] = &[
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: Chunked",
+    "transfer-encoding:chunked",
+    "Transfer-Encoding: chunked ",
+    "Transfer-Encoding:\tchunked",
+    "Transfer-Encoding: \x0bchunked",
+    "Transfer-Encoding: x, chunked",
+    "Transfer-Encoding: chunked, x",
+    "Transfer-Encoding: identity",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding",
+    "Transfer-Encoding\0: chunked",
+    " Transfer-Encoding: chunked",
+    "X: y\rTransfer-Encoding: chunked",
+    "X: y\n Transfer-Encoding: chunked",
+    "X: y\nTransfer-Encoding: chunked",
+    "X:\r\n Transfer-Encoding: chunked",
+    "Transfer_Encoding: chunked",
+    "Transfer-Encoding: \"chunked\"",
+    "Content-Length: 0",
+    "content-length:0",
+    "Content-Length: 00",
+    "Content-Length: +0",
+    "Content-Length: -1",
+    "Content-Length: 0, 0",
+    "Content-Length : 0",
+    "Content-Length:",
+    "Content_Length: 0",
+    "X: y\nContent-Length: 0",
+    "X: y\rContent-Length: 0",
+    "Connection: close, Content-Length",
+    "Connection: Transfer-Encoding",
+    "Expect: 100-continue",
+    "Upgrade: h2c",
+    "X-Harmless: y",
+];
+
+#[test]
+fn k1_k4_whatever_is_let_through_means_one_thing_to_both_sides() {
+    let app = Recorder::start();
+    let gateway = in_front_of(app.url());
+    let body = format!("0\r\n\r\n{SMUGGLED}{SMUGGLED}");
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let honest = [
+        (format!("Content-Length: {}", body.len()), body.as_str()),
+        ("Transfer-Encoding: chunked".to_owned(), chunked.as_str()),
+    ];
+    let (mut let_through, mut refused) = (0, 0);
+    for (framing, sent) in &honest {
+        // Each line and each pair of lines, before and after the honest one.
+        for (number, first) in DOUBTFUL.iter().enumerate() {
+            for second in DOUBTFUL.iter().skip(number).step_by(3).chain([&"X-None: y"]) {
+                let lines = match number % 3 {
+                    0 => [framing, *first, *second].join("\r\n"),
+                    1 => [*first, framing, *second].join("\r\n"),
+                    _ => [*first, *second, framing].join("\r\n"),
+                };
+                let message = post(&format!("{lines}\r\n"), sent);
+                let mut conn = gateway.client().connect(APP);
+                let before = app.count();
+                let _ = conn.write_all(message.as_bytes());
+                match conn.read_response("POST") {
+                    Ok(answer) if answer.status == 200 => {
+                        let_through += 1;
+                        assert_eq!(app.last().body, body.as_bytes(), "{lines:?}");
+                        assert_eq!(app.count(), before + 1, "{lines:?}");
+                    }
+                    Ok(answer) => {
+                        refused += 1;
+                        assert_eq!(answer.status, 400, "{lines:?}");
+                        assert!(conn.closes_within(SOON), "{lines:?}");
+                        assert!(conn.buffered.is_empty(), "{lines:?}");
+                    }
+                    Err(error) => panic!("{lines:?}: {error}"),
+                }
+            }
+        }
+    }
+    assert!(app.requests().iter().all(|seen| seen.target == "/p"), "smuggled");
+    assert!(let_through > 20 && refused > 200, "{let_through} of {refused}");
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use vestibule_testkit::frames::{self, Link, Outcome};
-use vestibule_testkit::{Recorder, Request, Route, Script, Signal, until, ws};
+use vestibule_testkit::{Client, Recorder, Request, Route, Script, Signal, until, ws};
 
 use super::{APP, SOON, URL, gateway, in_front_of, public};
 
@@ -41,6 +41,8 @@ fn x35_sigterm_lets_requests_finish_and_takes_no_new_ones() {
     assert_eq!(h2.goaway(), Some(0), "no GOAWAY");
     until("no new connection is taken", || client.try_connect(APP).is_err().then_some(()));
     assert!(gateway.process().exited().is_none(), "it left requests behind");
+    let fit = Request::get(&format!("http://{}/readyz", gateway.telemetry()));
+    let _ = Client::plain(gateway.telemetry()).send(&fit).expect(503);
     tell.send(()).unwrap();
     tell.send(()).unwrap();
     assert_eq!(under_way.read_exact(8).unwrap(), b"halfhalf");
@@ -126,7 +128,7 @@ fn x35_a_second_sigterm_does_not_wait() {
 }
 
 #[test]
-fn x24_a_hundred_reloads_under_load_drop_nothing_and_every_request_is_under_one_file() {
+fn x24_reloads_under_load_drop_nothing_and_every_request_is_under_one_file() {
     let app = Recorder::start();
     let route = |n: usize| {
         public(app.url())

@@ -215,3 +215,22 @@ fn x31_a_server_without_file_descriptors_recovers() {
     gateway.process().limit_files(4096);
     assert_serves(&gateway);
 }
+
+#[test]
+fn what_is_no_http_is_counted_by_its_reason() {
+    let app = Recorder::start();
+    let gateway = impatient(&app);
+    let counted = |reason: &str| {
+        let line = format!("vestibule_connection_errors_total{{reason=\"{reason}\"}}");
+        gateway.metric(&line).unwrap_or(0.0)
+    };
+    let _ = say(&gateway.client(), "\x01\x02\r\n\r\n");
+    let _ = say(&gateway.client(), format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(70_000)));
+    let _ = say(&gateway.client(), "GET / HTTP/1.1\r\n");
+    let mut tls = gateway.client();
+    tls.address = gateway.tls();
+    let _ = tls.raw(APP, b"GET / HTTP/1.1\r\n\r\n");
+    for reason in ["bad-request", "head-too-large", "header-timeout", "tls"] {
+        until(&format!("{reason} is counted"), || (counted(reason) >= 1.0).then_some(()));
+    }
+}

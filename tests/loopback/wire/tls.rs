@@ -237,9 +237,8 @@ fn l7_half_open_handshakes_are_dropped_within_ten_seconds_and_hold_up_nobody() {
         })
         .collect();
     for _ in 0..5 {
-        let fresh = Instant::now();
         let _ = gateway.tls_client().send(&Request::get(URL)).expect(200);
-        assert!(fresh.elapsed() < Duration::from_secs(1));
+        assert_serves(&gateway);
     }
     for half in &mut halves {
         let mut byte = [0];
@@ -343,6 +342,9 @@ fn x25_a_broken_or_mismatched_pair_keeps_the_old_certificate() {
     std::fs::write(folder.join("leaf.pem"), "no certificate").unwrap();
     let _ = gateway.wait_log(&["certificate", "leaf.pem"]);
     assert_eq!(certificate(&gateway, APP).unwrap(), before);
+    std::fs::remove_file(folder.join("leaf.pem")).unwrap();
+    let _ = gateway.wait_log(&["certificate", "leaf.pem", "No such file"]);
+    assert_eq!(certificate(&gateway, APP).unwrap(), before);
     // Put right, it is taken.
     let good = Ca::shared().leaf(&["*.example.test"]);
     good.write(&folder, "leaf");
@@ -365,8 +367,8 @@ fn x25_an_expired_certificate_is_used_and_told() {
         )
         .then_some(())
     });
-    let expiry = gateway.metric("vestibule_certificate_expiry");
-    assert!(expiry.is_none_or(|seconds| seconds < 1_700_000_000.0), "{expiry:?}");
+    let expiry = gateway.metric("vestibule_certificate_expiry_seconds");
+    assert_eq!(expiry, Some(1_577_836_800.0), "2020-01-01");
     assert_serves(&gateway);
 }
 

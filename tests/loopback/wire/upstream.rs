@@ -431,22 +431,33 @@ fn l4_a_hostile_http_2_app_is_502_and_never_a_panic() {
 #[test]
 fn l4_an_http_2_app_that_breaks_off_is_no_clean_end() {
     use vestibule_testkit::frames;
-    let app = Script::start(|scene| {
-        if scene.exactly(frames::PREFACE.len()).is_none() {
-            return;
-        }
-        let _ = scene.more_within(SOON);
-        scene.send(&frames::settings(&[]));
-        let head = frames::fields(&[(":status", "200"), ("content-length", "100")]);
-        scene.send(&frames::headers(1, &head, false));
-        scene.send(&frames::frame(frames::DATA, 0, 1, b"half"));
-        scene.send(&frames::reset(1, 2));
-        scene.until_closed();
-    });
-    let gateway = in_front_of(format!("h2c://{}", app.address()));
-    let mut conn = gateway.client().connect(APP);
-    conn.send(&Request::get(URL).bytes());
-    assert!(conn.read_response("GET").is_err(), "half an answer looks whole");
+    let ends = [
+        frames::reset(1, 2),
+        frames::frame(frames::DATA, frames::END_STREAM, 1, b"short"),
+        frames::frame(frames::DATA, frames::END_STREAM, 1, &[b'x'; 200]),
+        frames::frame(frames::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]),
+    ];
+    for end in ends {
+        let said = end.clone();
+        let app = Script::start(move |scene| {
+            if scene.exactly(frames::PREFACE.len()).is_none() {
+                return;
+            }
+            let _ = scene.more_within(SOON);
+            scene.send(&frames::settings(&[]));
+            let head = frames::fields(&[(":status", "200"), ("content-length", "100")]);
+            scene.send(&frames::headers(1, &head, false));
+            scene.send(&frames::frame(frames::DATA, 0, 1, b"half"));
+            scene.send(&said);
+        });
+        let gateway = in_front_of(format!("h2c://{}", app.address()));
+        let mut conn = gateway.client().connect(APP);
+        conn.send(&Request::get(URL).bytes());
+        let answer = conn.read_response("GET");
+        // hyper may see the whole mess before it hands the head over.
+        let whole = answer.is_ok_and(|answer| answer.status != 502);
+        assert!(!whole, "half an answer looks whole after {end:02x?}");
+    }
 }
 
 #[test]
@@ -527,10 +538,19 @@ fn an_h2c_upstream_shares_one_connection_and_sees_no_hop_by_hop_fields() {
     for _ in 0..3 {
         assert_eq!(conn.exchange(&request).expect(200).body, b"hello");
     }
+    conn.send(
+        format!(
+            "POST / HTTP/1.1\r\nHost: {APP}\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    assert_eq!(conn.read_response("POST").unwrap().expect(200).body, b"hello");
     let requests = app.requests();
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests.len(), 4);
     for seen in requests {
         assert_eq!((seen.connection, seen.header(":authority")), (0, Some(APP)));
+        assert!(seen.trailers.is_empty());
         for name in ["connection", "x-hop", "keep-alive", "te", "host", "transfer-encoding"] {
             assert_eq!(seen.header(name), None, "{name}");
         }
