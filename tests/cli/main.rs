@@ -12,6 +12,7 @@
 )]
 
 mod check;
+mod commands;
 mod refused;
 mod rows;
 mod snippet;

@@ -197,7 +197,7 @@ fn every_source_file_says_what_it_is() {
 }
 
 #[test]
-fn the_image_runs_as_nobody_on_a_read_only_root() {
+fn seed_003_65_seed_003_67_seed_003_97_the_image_runs_as_nobody_on_a_read_only_root() {
     let text = read("Dockerfile");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for wanted in ["USER 10001:10001", "VOLUME /data"] {
