@@ -21,6 +21,7 @@ mod rows_000;
 mod rows_001;
 mod rows_002;
 mod rows_003;
+mod sessions;
 mod trust_forwarded;
 mod trust_identity;
 mod trust_oracle;
