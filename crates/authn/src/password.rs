@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use argon2::password_hash::phc::{PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
@@ -140,12 +140,35 @@ fn engine(memory_kib: u32, passes: u32, lanes: u32) -> Option<Argon2<'static>> {
     Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+/// The blocks of one hash. Room for more is asked for than is used: allocators keep what was
+/// freed for the next time, except for pieces as large as this, which go back to the
+/// system at once. Pages that are never touched cost nothing.
+fn memory(params: &Params) -> Vec<Block> {
+    const GIVEN_BACK_FROM: usize = 48 * 1024 * 1024;
+    let used = params.block_count();
+    let mut blocks = Vec::with_capacity(used.max(GIVEN_BACK_FROM / Block::SIZE));
+    blocks.resize(used, Block::default());
+    blocks
+}
+
+/// Runs Argon2 into `output`; `None` where the library refuses salt or lengths.
+fn derive(engine: &Argon2<'_>, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
+    engine.hash_password_into_with_memory(password, salt, output, memory(engine.params())).ok()
+}
+
 fn new_hash(password: &[u8], hashed: &AtomicU64) -> Option<String> {
-    use argon2::password_hash::PasswordHasher as _;
-    let salt = keyring::random::<16>().ok()?;
+    let salt = Salt::new(&keyring::random::<16>().ok()?).ok()?;
     let engine = engine(MEMORY_KIB, PASSES, LANES)?;
-    let hash: PasswordHash = engine.hash_password_with_salt(password, &salt).ok()?;
+    let mut output = [0; OUTPUT];
+    derive(&engine, password, salt_bytes(&salt), &mut output)?;
     hashed.fetch_add(1, Ordering::Relaxed);
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(engine.params()).ok()?,
+        salt: Some(salt),
+        hash: Some(Output::new(&output).ok()?),
+    };
     Some(hash.to_string())
 }
 
@@ -179,7 +202,7 @@ fn check(password: &[u8], stored: Option<&str>, hashed: &AtomicU64) -> Checked {
         || params.t_cost() < PASSES;
     let mut output = vec![0; expected.as_bytes().len()];
     let engine = Argon2::new(algorithm, version, params);
-    if engine.hash_password_into(password, salt_bytes(&salt), &mut output).is_err() {
+    if derive(&engine, password, salt_bytes(&salt), &mut output).is_none() {
         return Checked::Wrong;
     }
     hashed.fetch_add(1, Ordering::Relaxed);
@@ -198,8 +221,8 @@ fn salt_bytes(salt: &Salt) -> &[u8] {
 fn waste(password: &[u8], hashed: &AtomicU64) -> Checked {
     let mut output = [0; OUTPUT];
     if let Some(engine) = engine(MEMORY_KIB, PASSES, LANES) {
-        let made = engine.hash_password_into(password, b"nobody has this.", &mut output);
-        hashed.fetch_add(u64::from(made.is_ok()), Ordering::Relaxed);
+        let made = derive(&engine, password, b"nobody has this.", &mut output);
+        hashed.fetch_add(u64::from(made.is_some()), Ordering::Relaxed);
     }
     std::hint::black_box(&output);
     Checked::Wrong
@@ -261,6 +284,22 @@ mod tests {
 
     fn check(password: &[u8], stored: Option<&str>) -> Checked {
         super::check(password, stored, &AtomicU64::new(0))
+    }
+
+    /// The blocks of one hash. Room for more is asked for than is used: allocators keep what was
+    /// freed for the next time, except for pieces as large as this, which go back to the
+    /// system at once. Pages that are never touched cost nothing.
+    fn memory(params: &Params) -> Vec<Block> {
+        const GIVEN_BACK_FROM: usize = 48 * 1024 * 1024;
+        let used = params.block_count();
+        let mut blocks = Vec::with_capacity(used.max(GIVEN_BACK_FROM / Block::SIZE));
+        blocks.resize(used, Block::default());
+        blocks
+    }
+
+    /// Runs Argon2 into `output`; `None` where the library refuses salt or lengths.
+    fn derive(engine: &Argon2<'_>, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
+        engine.hash_password_into_with_memory(password, salt, output, memory(engine.params())).ok()
     }
 
     fn new_hash(password: &[u8]) -> Option<String> {
