@@ -1,4 +1,4 @@
-//! One problem, and where it stands. Not how it looks: that is [`crate::render`].
+//! One problem, and where it stands. Not how it looks: that is [`mod@crate::render`].
 //!
 //! A problem carries its hint as data, so that the terminal, `check --format json` and the log line of
 //! a refused reload say the same thing.

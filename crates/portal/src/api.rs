@@ -1,4 +1,4 @@
-//! The JSON API. One file an endpoint group; [`ENDPOINTS`] is the list that the OpenAPI
+//! The JSON API. One file an endpoint group; `ENDPOINTS` is the list that the OpenAPI
 //! document is held against.
 
 mod v1;
