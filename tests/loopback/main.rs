@@ -15,6 +15,7 @@ mod credentials;
 mod doors;
 mod lifecycle;
 mod oracle;
+mod portal_api;
 mod revocation;
 mod rows;
 mod rows_000;
