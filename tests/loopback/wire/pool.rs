@@ -135,3 +135,38 @@ fn x6_requests_that_hang_on_one_app_do_not_touch_another_and_end_with_their_clie
     drop(clients);
     until("their connections to the app end", || (open.load(Ordering::SeqCst) == 0).then_some(()));
 }
+
+#[test]
+fn x5_an_http_2_app_that_goes_away_between_requests_is_met_again() {
+    use vestibule_testkit::frames;
+    for goaway in [Some([0, 0, 0, 1, 0, 0, 0, 0]), None] {
+        let app = Script::start(move |scene| {
+            let frame = |scene: &mut vestibule_testkit::Scene| {
+                let head = scene.exactly(9)?;
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                scene.exactly(length as usize)?;
+                Some(head[3])
+            };
+            if scene.exactly(frames::PREFACE.len()).is_none() {
+                return;
+            }
+            scene.send(&frames::settings(&[]));
+            while let Some(kind) = frame(scene) {
+                if kind == frames::HEADERS {
+                    let ok = frames::fields(&[(":status", "200")]);
+                    scene.send(&frames::headers(1, &ok, true));
+                    if let Some(goaway) = goaway {
+                        scene.send(&frames::frame(frames::GOAWAY, 0, 0, &goaway));
+                    }
+                    return;
+                }
+            }
+        });
+        let gateway = in_front_of(format!("h2c://{}", app.address()));
+        let mut conn = gateway.client().connect(APP);
+        for _ in 0..20 {
+            let _ = conn.exchange(&Request::get(URL)).expect(200);
+        }
+        assert_eq!(app.connections(), 20);
+    }
+}

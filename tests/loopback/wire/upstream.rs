@@ -118,6 +118,23 @@ fn x2_a_body_that_stands_still_is_cut_after_the_idle_timeout() {
 }
 
 #[test]
+fn x2_x28_a_client_that_does_not_read_is_cut_after_the_idle_timeout() {
+    let (cut, end) = mpsc::channel();
+    let app = Script::start(move |scene| {
+        if scene.head().is_some() {
+            scene.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+            let piece = vec![b'x'; 1 << 20];
+            while scene.send(&piece) {}
+            let _ = cut.send(());
+        }
+    });
+    let gateway = gateway().route(public(app.url()).set("timeouts", r#"{ idle = "1s" }"#)).start();
+    let mut conn = gateway.client().connect(APP);
+    conn.send(&Request::get(URL).bytes());
+    end.recv_timeout(SOON).expect("the app sends on to nobody");
+}
+
+#[test]
 fn x2_a_client_that_does_not_read_costs_no_memory() {
     let app = Script::start(|scene| {
         if scene.head().is_some() {
