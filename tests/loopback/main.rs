@@ -25,10 +25,14 @@ mod rows_003;
 mod sessions;
 mod trust_answers;
 mod trust_forwarded;
+mod trust_guessing;
 mod trust_hooks;
 mod trust_identity;
 mod trust_oracle;
+mod trust_portal;
 mod trust_rules;
+mod trust_sessions;
+mod trust_tokens;
 mod wire;
 
 use vestibule_testkit::{Gateway, GatewayBuilder};

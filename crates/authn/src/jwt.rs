@@ -32,7 +32,18 @@ pub(crate) struct AccessClaims {
     pub(crate) jti: String,
     pub(crate) iat: i64,
     pub(crate) exp: i64,
+    /// Never written; where it stands it must be a number that is reached.
+    #[serde(default, deserialize_with = "stated", skip_serializing_if = "Option::is_none")]
+    pub(crate) nbf: Option<i64>,
 }
+
+/// A member that may be absent and is never `null`.
+fn stated<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<i64>, D::Error> {
+    i64::deserialize(member).map(Some)
+}
+
+/// How far clocks of two nodes may be apart, in seconds.
+const LEEWAY: i64 = 60;
 
 /// What a good access token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +118,10 @@ pub(crate) fn verify_access_token(
         && claims.aud == portal
         && !claims.jti.is_empty()
         && now.secs() < claims.exp
+        && [Some(claims.iat), claims.nbf]
+            .into_iter()
+            .flatten()
+            .all(|from| from <= now.secs() + LEEWAY)
         && claims.exp <= i64::MAX / 1000;
     if !whole {
         return None;

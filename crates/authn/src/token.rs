@@ -120,6 +120,7 @@ impl Authn {
             jti: URL_SAFE_NO_PAD.encode(keyring::random::<16>()?),
             iat: now.secs(),
             exp: now.plus(life).secs(),
+            nbf: None,
         };
         let signing = self.signing.load();
         let signed = match active.keyring.jwt.first() {
