@@ -28,6 +28,7 @@ mod trust_forwarded;
 mod trust_guessing;
 mod trust_hooks;
 mod trust_identity;
+mod trust_modes;
 mod trust_oracle;
 mod trust_portal;
 mod trust_rules;

@@ -440,6 +440,12 @@ struct Forgery {
     fields: String,
 }
 
+impl std::fmt::Display for Forgery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "seed {}: {:?} {} {}", seed(), self.who, self.host, self.fields)
+    }
+}
+
 fn forgery(rng: &mut Rng, stage: &Stage) -> Forgery {
     let who = [Who::Nobody, Who::Session, Who::Key][rng.below(3)];
     let host = *[&STRICT, &LOOSE, &STRIPPED][rng.below(3)];
@@ -566,7 +572,7 @@ fn a2_b1_b2_b3_b4_b6_b9_the_app_is_told_what_we_say_and_nothing_else() {
                 })
                 .collect();
             for (one, answer) in batch.iter().zip(pipeline.send(&bytes)) {
-                let case = format!("seed {}: {:?} {} {}", seed(), one.who, one.host, one.fields);
+                let case = one;
                 let answer = answer.unwrap_or_else(|| panic!("{case}no answer"));
                 if one.who == Who::Nobody && !one.public {
                     assert_eq!(answer.status, 401, "{case}");
@@ -628,7 +634,7 @@ fn b1_b2_a_hooks_answer_names_every_header_once_and_says_only_what_we_know() {
                 })
                 .collect();
             for (one, answer) in batch.iter().zip(pipeline.send(&bytes)) {
-                let case = format!("seed {}: {:?} {} {}", seed(), one.who, one.host, one.fields);
+                let case = one;
                 let answer = answer.unwrap_or_else(|| panic!("{case}no answer"));
                 if one.who == Who::Nobody && !one.public {
                     assert_eq!(answer.status, 401, "{case}");

@@ -302,6 +302,9 @@ fn with_portal_cookie(gateway: &Gateway, value: &str) -> Actor {
 
 // ---- revocation ----
 
+/// Ends something of ann, whose id is given.
+type Ending = fn(&Gateway, &mut Actor, &str);
+
 /// Asks as this person at every place that takes the credential; the statuses.
 fn everywhere(actor: &mut Actor) -> Vec<u16> {
     let mut statuses: Vec<u16> = Door::ALL
@@ -315,7 +318,7 @@ fn everywhere(actor: &mut Actor) -> Vec<u16> {
 #[test]
 fn f3_every_way_to_end_something_is_in_force_at_the_next_request_everywhere() {
     let app = Recorder::start();
-    let endings: &[(&str, fn(&Gateway, &mut Actor, &str))] = &[
+    let endings: &[(&str, Ending)] = &[
         ("sign-out", |_, ann, _| drop(ann.clone().sign_out())),
         ("user disable", |gateway, _, _| {
             drop(gateway.cli(&["user", "disable", "ann@example.test"]).expect(0))
