@@ -126,16 +126,6 @@ async fn seed_000_67_with_any_account_stored_the_configured_administrator_is_ign
 }
 
 #[tokio::test]
-async fn seed_001_03_a_start_without_any_way_to_sign_in_is_refused_and_names_both() {
-    let mut none = settings();
-    none.auth.password.enabled = false;
-    let error = start(none, Memory::new()).await.err().unwrap();
-    let text = error.to_string();
-    assert!(matches!(error, StartError::Refused(_)));
-    assert!(text.contains("LOCAL_AUTH") && text.contains("OIDC_PROVIDERS"), "{text}");
-}
-
-#[tokio::test]
 async fn seed_002_17_mode_admin_without_its_account_is_refused() {
     let mut settings = settings();
     settings.auth.mode = Mode::Admin;
