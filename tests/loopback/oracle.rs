@@ -286,7 +286,7 @@ pub(crate) struct Normal {
 
 /// Path and query of a target; `None`: it has no normal form.
 pub(crate) fn naive(target: &str) -> Option<(Normal, Option<String>)> {
-    if target.contains('#') {
+    if target.bytes().any(|byte| byte == b'#' || byte <= 0x20 || byte == 0x7f) {
         return None;
     }
     let (raw, query) = match target.find('?') {
