@@ -52,10 +52,11 @@ pub(crate) fn run(args: ProtectArgs) -> anyhow::Result<ExitCode> {
 
 async fn protect(args: ProtectArgs) -> anyhow::Result<ExitCode> {
     let scheme = if args.tls { "https" } else { "http" };
-    let port = match args.listen.port() {
-        0 => free_port(args.listen)?,
-        port => port,
-    };
+    // Held until the small servers have ports of their own, so that they do not take this one.
+    let reserved = reserve(args.listen)?;
+    let port = reserved
+        .as_ref()
+        .map_or(Ok(args.listen.port()), |socket| socket.local_addr().map(|a| a.port()))?;
     let listen = SocketAddr::new(args.listen.ip(), port);
     let portal = format!("{scheme}://{PORTAL}:{port}");
     let app = format!("{scheme}://{APP}:{port}");
@@ -66,6 +67,7 @@ async fn protect(args: ProtectArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let doorstep = demo::spawn(demo::Role::Doorstep { app: app.clone() }).await?;
+    drop(reserved);
     make_secret(&args.data_dir.join("auth_secret"))?;
     if args.tls {
         make_certificate(&args.data_dir)?;
@@ -138,8 +140,9 @@ fn upstream(url: &Uri) -> anyhow::Result<String> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-fn free_port(listen: SocketAddr) -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(listen)?.local_addr()?.port())
+/// A free port, where port 0 asks for one.
+fn reserve(listen: SocketAddr) -> std::io::Result<Option<std::net::TcpListener>> {
+    if listen.port() == 0 { std::net::TcpListener::bind(listen).map(Some) } else { Ok(None) }
 }
 
 fn make_dir(dir: &Path) -> anyhow::Result<()> {
