@@ -60,7 +60,9 @@ pub(crate) async fn serve(
     loaded: Loaded,
     ready: impl FnOnce(&Settings, Option<&str>) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    let Loaded { settings, warnings, files, include_dirs, .. } = loaded;
+    let Loaded { settings, warnings, files, include_dirs, effective } = loaded;
+    // For `check`; a server with many routes has no use for it.
+    drop(effective);
     for warning in &warnings {
         tracing::warn!(code = warning.code, "{}", one_line(warning));
     }
