@@ -286,22 +286,6 @@ mod tests {
         super::check(password, stored, &AtomicU64::new(0))
     }
 
-    /// The blocks of one hash. Room for more is asked for than is used: allocators keep what was
-    /// freed for the next time, except for pieces as large as this, which go back to the
-    /// system at once. Pages that are never touched cost nothing.
-    fn memory(params: &Params) -> Vec<Block> {
-        const GIVEN_BACK_FROM: usize = 48 * 1024 * 1024;
-        let used = params.block_count();
-        let mut blocks = Vec::with_capacity(used.max(GIVEN_BACK_FROM / Block::SIZE));
-        blocks.resize(used, Block::default());
-        blocks
-    }
-
-    /// Runs Argon2 into `output`; `None` where the library refuses salt or lengths.
-    fn derive(engine: &Argon2<'_>, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
-        engine.hash_password_into_with_memory(password, salt, output, memory(engine.params())).ok()
-    }
-
     fn new_hash(password: &[u8]) -> Option<String> {
         super::new_hash(password, &AtomicU64::new(0))
     }

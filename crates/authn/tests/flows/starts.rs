@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use vestibule_authn::StartError;
 use vestibule_authn::account::AccountError;
 use vestibule_authn::ports::{Store as _, StoreError};
 use vestibule_core::account::{Role, Status};
