@@ -13,6 +13,9 @@ pub struct Cookies {
     pub session: &'static str,
     /// `__Host-vestibule-flow-` or `vestibule-flow-`, followed by a number 0–4.
     pub flow_prefix: &'static str,
+    /// `__Host-vestibule-flow-provider` or `vestibule-flow-provider`: binds sign-ins at
+    /// providers to the browser.
+    pub provider_flow: &'static str,
     /// `__Host-vestibule-device` or `vestibule-device`.
     pub device: &'static str,
     /// `__Host-vestibule-csrf` or `vestibule-csrf`.
@@ -38,6 +41,7 @@ impl Cookies {
             Self {
                 session: if domain.is_some() { "__Secure-vestibule" } else { "__Host-vestibule" },
                 flow_prefix: "__Host-vestibule-flow-",
+                provider_flow: "__Host-vestibule-flow-provider",
                 device: "__Host-vestibule-device",
                 csrf: "__Host-vestibule-csrf",
                 secure: true,
@@ -47,6 +51,7 @@ impl Cookies {
             Self {
                 session: "vestibule",
                 flow_prefix: "vestibule-flow-",
+                provider_flow: "vestibule-flow-provider",
                 device: "vestibule-device",
                 csrf: "vestibule-csrf",
                 secure: false,
@@ -177,6 +182,7 @@ mod tests {
         Cookies {
             session: if secure { "__Host-vestibule" } else { "vestibule" },
             flow_prefix: "__Host-vestibule-flow-",
+            provider_flow: "__Host-vestibule-flow-provider",
             device: "__Host-vestibule-device",
             csrf: "__Host-vestibule-csrf",
             secure,

@@ -14,6 +14,8 @@ use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::api_key::{RateLimit, Scopes};
 use vestibule_core::group::Group;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
+use vestibule_core::secret::Secret;
+use vestibule_core::settings::provider::spec::ProviderSpec;
 use vestibule_core::time::UnixMillis;
 
 /// SHA-256 of a token's secret part.
@@ -75,6 +77,8 @@ pub enum CreateCondition {
     NoAccounts,
     /// While no account exists the new one becomes an active administrator; otherwise it is made as given.
     FirstBecomesAdmin,
+    /// While no administrator exists the new one becomes an active administrator; otherwise it is made as given.
+    NoAdminBecomesAdmin,
 }
 
 /// A partial change of an account; `None` leaves as is.
@@ -94,6 +98,98 @@ pub struct AccountChange {
     pub groups: Option<Vec<Group>>,
     /// Password hash and whether it must be changed.
     pub password: Option<(Option<String>, bool)>,
+}
+
+/// An identity at a provider that an account signs in with. Its key is (issuer, subject).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderLink {
+    /// The issuer, as its tokens say it (GitHub: its base URL).
+    pub issuer: String,
+    /// Who it is there: the configured subject claim. Never empty.
+    pub subject: String,
+    /// Whose.
+    pub account: AccountId,
+    /// The provider it was last used through.
+    pub provider: String,
+    /// How the provider calls the person, for lists.
+    pub display: String,
+    /// Groups that the account has because the provider last said so, sorted.
+    pub groups: Vec<Group>,
+    /// Role that the account has because the provider last said so.
+    pub role: Option<Role>,
+    /// When it was made.
+    pub linked_at: UnixMillis,
+    /// Last sign-in.
+    pub last_used_at: UnixMillis,
+}
+
+/// What a session that began at a provider keeps of it (tokens sealed at rest).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderSession {
+    /// Id of the provider.
+    pub provider: String,
+    /// `iss`
+    pub issuer: String,
+    /// The claim `sub` (not a configured subject claim): what logout tokens and refreshed
+    /// tokens name.
+    pub sub: String,
+    /// The subject of the [`ProviderLink`].
+    pub link_subject: String,
+    /// `sid`, where the ID token had one.
+    pub sid: Option<String>,
+    /// The ID token, for `id_token_hint` and for routes that pass it on.
+    pub id_token: Option<Secret>,
+    /// The access token.
+    pub access_token: Secret,
+    /// The refresh token.
+    pub refresh_token: Option<Secret>,
+    /// When the access token ends and is to be renewed; `None`: never (no refresh token, or
+    /// no end told).
+    pub refresh_at: Option<UnixMillis>,
+}
+
+/// Which sessions a logout token names. Within one issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderSessions<'a> {
+    /// Every session of the person.
+    Sub(&'a str),
+    /// The session of that `sid`; where `sub` is given too, both must fit, and sessions of
+    /// `sub` without any `sid` fit as well.
+    Sid {
+        /// `sid`
+        sid: &'a str,
+        /// `sub`
+        sub: Option<&'a str>,
+    },
+}
+
+/// A provider that an administrator made at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredProvider {
+    /// Its keys, among them the id; the secret is sealed at rest.
+    pub spec: ProviderSpec,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Last change.
+    pub updated_at: UnixMillis,
+}
+
+/// A foreign JWT, or all of a subject's, that is taken no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeniedJwt {
+    /// `iss`
+    pub issuer: String,
+    /// By what.
+    pub by: DeniedBy,
+}
+
+/// What a [`DeniedJwt`] is denied by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DeniedBy {
+    /// `jti`
+    Jti(String),
+    /// `sub`
+    Sub(String),
 }
 
 /// What a session is for.
@@ -222,6 +318,10 @@ pub enum OneTimeKind {
     Handoff,
     /// A half-finished sign-in that waits for its second factor.
     MfaPending,
+    /// A `jti` of a logout token that was taken.
+    LogoutToken,
+    /// An identity at a provider that waits for its owner's full sign-in, to be joined.
+    ProviderLink,
     /// State of a sign-in at a provider.
     ProviderState,
 }
@@ -232,6 +332,8 @@ impl OneTimeKind {
         match self {
             Self::Handoff => "handoff",
             Self::MfaPending => "mfa-pending",
+            Self::LogoutToken => "logout-token",
+            Self::ProviderLink => "provider-link",
             Self::ProviderState => "provider-state",
         }
     }
@@ -387,6 +489,97 @@ pub trait Store: Send + Sync + 'static {
         next_expires_at: UnixMillis,
     ) -> StoreResult<RefreshOutcome>;
 
+    // Identities at providers.
+
+    /// Makes an account together with its first link. A link that exists is
+    /// [`StoreError::Conflict`] with `"link"`; the rest is as [`Store::create_account`].
+    async fn create_linked_account(
+        &self,
+        new: NewAccount,
+        when: CreateCondition,
+        link: ProviderLink,
+    ) -> StoreResult<Account>;
+    /// The link of an identity, with its account.
+    async fn provider_link(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<Option<(ProviderLink, Account)>>;
+    /// Links of one account, oldest first.
+    async fn provider_links(&self, account: AccountId) -> StoreResult<Vec<ProviderLink>>;
+    /// Adds a link to an account that exists ([`StoreError::NotFound`] else); one of that
+    /// identity is [`StoreError::Conflict`] with `"link"`. In the same transaction, where
+    /// `verified_email` is given: it becomes the account's verified e-mail; and with
+    /// `empty_first` the account loses password, sessions, keys, known devices and other
+    /// links before. The sessions that ended.
+    async fn add_provider_link(
+        &self,
+        link: ProviderLink,
+        verified_email: Option<&str>,
+        empty_first: bool,
+    ) -> StoreResult<Vec<SessionId>>;
+    /// Notes what the provider said at a sign-in or refresh: provider, display name, groups,
+    /// role, time. Where the account is to change, that is done in the same transaction, under
+    /// the rules of [`Store::change_account`]. The account as it is then.
+    async fn update_provider_link(
+        &self,
+        link: ProviderLink,
+        change: Option<AccountChange>,
+    ) -> StoreResult<Account>;
+    /// Makes the account an active administrator while there is none; whether it did.
+    async fn make_admin_if_none(&self, account: AccountId) -> StoreResult<bool>;
+    /// Removes a link of an account; whether it was there.
+    async fn delete_provider_link(
+        &self,
+        account: AccountId,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<bool>;
+    /// Like [`Store::create_session`], of a sign-in at a provider, in one transaction.
+    async fn create_provider_session(
+        &self,
+        session: SessionRecord,
+        token: Digest,
+        provider: ProviderSession,
+    ) -> StoreResult<()>;
+    /// What a session keeps of its provider.
+    async fn provider_session(&self, session: SessionId) -> StoreResult<Option<ProviderSession>>;
+    /// Replaces (or sets) what a live session keeps of its provider; [`StoreError::NotFound`]
+    /// where the session is gone.
+    async fn set_provider_session(
+        &self,
+        session: SessionId,
+        provider: ProviderSession,
+    ) -> StoreResult<()>;
+    /// Ids of the sessions that a logout token names.
+    async fn sessions_at_provider(
+        &self,
+        issuer: &str,
+        which: ProviderSessions<'_>,
+    ) -> StoreResult<Vec<SessionId>>;
+
+    // Providers made at run time, and the denylist of foreign JWTs.
+
+    /// All of them, in order of creation.
+    async fn stored_providers(&self) -> StoreResult<Vec<StoredProvider>>;
+    /// Adds one; a taken id is [`StoreError::Conflict`] with `"provider"`.
+    async fn create_stored_provider(&self, provider: StoredProvider) -> StoreResult<()>;
+    /// Replaces one; without a secret the old one stays. [`StoreError::NotFound`].
+    async fn change_stored_provider(&self, provider: StoredProvider) -> StoreResult<()>;
+    /// Removes one; whether it was there.
+    async fn delete_stored_provider(&self, id: &str) -> StoreResult<bool>;
+    /// Takes a foreign JWT no longer. Again: no error.
+    async fn deny_jwt(&self, denied: DeniedJwt, now: UnixMillis) -> StoreResult<()>;
+    /// Takes it again; whether it was denied.
+    async fn allow_jwt(&self, denied: &DeniedJwt) -> StoreResult<bool>;
+    /// Whether a token with these claims is denied.
+    async fn is_jwt_denied(
+        &self,
+        issuer: &str,
+        sub: &str,
+        jti: Option<&str>,
+    ) -> StoreResult<bool>;
+
     // API keys.
 
     /// Stores a key under the SHA-256 of its whole text.
@@ -416,6 +609,22 @@ pub trait Store: Send + Sync + 'static {
         value: Vec<u8>,
         expires_at: UnixMillis,
     ) -> StoreResult<()>;
+    /// Keeps that something happened, until `expires_at`; `false` where it is known already.
+    /// Exactly one caller gets `true`.
+    async fn remember_once(
+        &self,
+        kind: OneTimeKind,
+        key: Digest,
+        now: UnixMillis,
+        expires_at: UnixMillis,
+    ) -> StoreResult<bool>;
+    /// A value without taking it.
+    async fn peek_one_time(
+        &self,
+        kind: OneTimeKind,
+        key: &Digest,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Vec<u8>>>;
     /// Takes a value: exactly one caller gets it.
     async fn take_one_time(
         &self,

@@ -59,6 +59,7 @@ fn anonymous() -> Identity {
         amr: Arc::new([]),
         mfa: false,
         claims: Arc::new([]),
+        provider_tokens: None,
         must_change_password: false,
         expires_at: UnixMillis(i64::MAX),
     }

@@ -99,6 +99,7 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> Settings {
         api_keys,
         smtp,
         providers: Vec::new(),
+        incomplete_providers: Vec::new(),
         jwt_issuers: Vec::new(),
         telemetry,
         routes: routes.iter().map(|r| Arc::clone(&r.route)).collect(),

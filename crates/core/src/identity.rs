@@ -7,6 +7,7 @@ use crate::api_key::{RateLimit, Scopes};
 use crate::credential::CredentialKind;
 use crate::group::Group;
 use crate::id::{AccountId, KeyId, SessionId};
+use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 /// Who stands behind a request, as proved by one credential at one moment.
@@ -49,6 +50,8 @@ pub struct Identity {
     pub mfa: bool,
     /// String claims of a foreign JWT, for the criterion `claims`; a list is several entries.
     pub claims: Arc<[(Arc<str>, Arc<str>)]>,
+    /// What the provider of the sign-in issued, for routes that pass it on.
+    pub provider_tokens: Option<Arc<ProviderTokens>>,
     /// Signs in, but reaches nothing until the password is changed.
     pub must_change_password: bool,
     /// From here on the credential is void. Never in the future of the credential's own end.
@@ -82,8 +85,18 @@ impl Identity {
             amr: Arc::new([]),
             mfa: false,
             claims: Arc::new([]),
+            provider_tokens: None,
             must_change_password: account.must_change_password,
             expires_at,
         }
     }
+}
+
+/// The tokens that a provider issued at a sign-in, as they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderTokens {
+    /// The access token.
+    pub access_token: Secret,
+    /// The ID token, where there is one.
+    pub id_token: Option<Secret>,
 }

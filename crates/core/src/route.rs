@@ -76,6 +76,20 @@ pub struct Route {
     pub access_log: bool,
     /// JWTs of `[[jwt_issuer]]` reach the app.
     pub pass_bearer: bool,
+    /// Which token of the sign-in's provider the app gets.
+    pub provider_token: ProviderToken,
+}
+
+/// `provider_token`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ProviderToken {
+    /// The access token, in `X-Forwarded-Access-Token`.
+    Access,
+    /// The ID token, in `X-Forwarded-Id-Token`.
+    Id,
+    /// None.
+    #[default]
+    None,
 }
 
 /// Where an app listens.

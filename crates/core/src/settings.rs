@@ -36,8 +36,10 @@ pub struct Settings {
     pub api_keys: api_keys::ApiKeys,
     /// `[smtp]`, where enabled.
     pub smtp: Option<smtp::Smtp>,
-    /// `[[provider]]`
+    /// `[[provider]]` and the providers of the environment, complete ones only, in order.
     pub providers: Vec<provider::Provider>,
+    /// Providers of the environment that lack something and are off.
+    pub incomplete_providers: Vec<provider::IncompleteProvider>,
     /// `[[jwt_issuer]]`
     pub jwt_issuers: Vec<jwt_issuer::JwtIssuer>,
     /// `[telemetry]`

@@ -61,6 +61,7 @@ fn route(name: &str, hosts: Vec<HostPattern>, path: &str) -> Route {
         told_groups: Vec::new(),
         access_log: true,
         pass_bearer: false,
+        provider_token: Default::default(),
     }
 }
 
@@ -417,6 +418,7 @@ fn identity() -> impl Strategy<Value = Identity> {
             amr: Arc::new([]),
             mfa,
             claims: Arc::new([]),
+            provider_tokens: None,
             must_change_password: false,
             expires_at: UnixMillis(i64::MAX),
         },
@@ -563,6 +565,7 @@ fn somebody() -> Identity {
         amr: Arc::new([]),
         mfa: false,
         claims: Arc::new([]),
+        provider_tokens: None,
         must_change_password: false,
         expires_at: UnixMillis(i64::MAX),
     }

@@ -241,6 +241,7 @@ fn route(row: &RouteRow) -> Route {
         told_groups: vec!["*".into()],
         access_log: true,
         pass_bearer: false,
+        provider_token: Default::default(),
     }
 }
 

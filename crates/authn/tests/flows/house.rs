@@ -51,6 +51,7 @@ pub(crate) fn settings() -> Settings {
             workers: 1,
             header_timeout: Duration::from_secs(10),
             api_prefix: String::new(),
+            provider_redirect_uri: "https://auth.example.com/api/v1/auth/callback/<id>".to_owned(),
         },
         listeners: Vec::new(),
         tls: Default::default(),
@@ -99,6 +100,7 @@ pub(crate) fn settings() -> Settings {
         },
         smtp: None,
         providers: Vec::new(),
+        incomplete_providers: Vec::new(),
         jwt_issuers: Vec::new(),
         telemetry: Telemetry {
             listen: None,

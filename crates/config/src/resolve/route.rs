@@ -218,6 +218,7 @@ fn one(
         told_groups: shared("identity_headers.groups"),
         access_log: table.bool("access_log"),
         pass_bearer: table.bool("pass_bearer"),
+        provider_token: Default::default(),
     };
     check_prefix(&route, table, cx);
     Some(Resolved { route: Arc::new(route), origin: node.origin.clone(), rules: rule_origins })

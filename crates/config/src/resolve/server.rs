@@ -48,6 +48,7 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
         workers: if workers == 0 { cores.min(4) } else { workers },
         header_timeout: root.duration("server.header_timeout"),
         api_prefix: root.str("server.api_prefix").trim_end_matches('/').to_owned(),
+        provider_redirect_uri: String::new(),
     };
     (server, listeners)
 }

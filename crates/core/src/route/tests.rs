@@ -32,6 +32,7 @@ pub(crate) fn route(name: &str, hosts: &[&str], path: &str) -> Route {
         told_groups: vec!["*".into()],
         access_log: true,
         pass_bearer: false,
+        provider_token: Default::default(),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Prefix of the JSON API's alias and callback form (`API_PREFIX`), with leading slash; empty: none.
     pub api_prefix: String,
+    /// The redirect URI of a provider that names none, with `<id>` for its id.
+    pub provider_redirect_uri: String,
 }
 
 /// `trusted_proxies`. Only a list gives the power to ask the hooks.

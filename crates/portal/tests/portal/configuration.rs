@@ -51,6 +51,7 @@ pub(crate) fn route(name: &str, host: &str, access: Access) -> Arc<Route> {
         told_groups: vec![Arc::from("*")],
         access_log: true,
         pass_bearer: false,
+        provider_token: Default::default(),
     })
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn settings() -> Settings {
             workers: 1,
             header_timeout: Duration::from_secs(10),
             api_prefix: String::new(),
+            provider_redirect_uri: "https://auth.example.com/api/v1/auth/callback/<id>".to_owned(),
         },
         listeners: Vec::new(),
         tls: Tls::default(),
@@ -122,6 +124,7 @@ pub(crate) fn settings() -> Settings {
         },
         smtp: None,
         providers: Vec::new(),
+        incomplete_providers: Vec::new(),
         jwt_issuers: Vec::new(),
         telemetry: Telemetry {
             listen: None,
