@@ -21,7 +21,10 @@ pub mod session;
 pub mod setup;
 pub mod token;
 
+mod fetch;
 mod identity_cache;
+mod jose;
+mod jwks;
 mod jwt;
 mod keyring;
 mod password;
@@ -63,6 +66,8 @@ pub struct Authn {
     limits: rate_limit::Limits,
     failure_lines: rate_limit::FailureLines,
     passwords: password::Pool,
+    /// The way out to providers and issuers.
+    fetch: fetch::Fetch,
     pending: upkeep::Pending,
     trail: audit::Trail,
     setup: setup::Setup,
@@ -100,6 +105,7 @@ impl Authn {
             .map_err(|failed| StartError::Refused(failed.to_string()))?;
         let this = Arc::new(Self {
             passwords: password::Pool::new(service.clone()),
+            fetch: fetch::Fetch::default(),
             store,
             service,
             active: ArcSwap::from_pointee(active),
