@@ -18,9 +18,10 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
 use vestibule_authn::ports::{
-    AccountChange, ApiKeyChange, ApiKeyRecord, AuditEvent, AuditRecord, CreateCondition, Digest,
-    NewAccount, OneTimeKind, RefreshOutcome, SessionFound, SessionProof, SessionRecord,
-    SigningKeyRecord, Store, StoreError, StoreHealth, StoreResult,
+    AccountChange, ApiKeyChange, ApiKeyRecord, AuditEvent, AuditRecord, CreateCondition, DeniedJwt,
+    Digest, NewAccount, OneTimeKind, ProviderLink, ProviderSession, ProviderSessions,
+    RefreshOutcome, SessionFound, SessionProof, SessionRecord, SigningKeyRecord, Store, StoreError,
+    StoreHealth, StoreResult, StoredProvider,
 };
 use vestibule_core::account::Account;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
@@ -33,10 +34,14 @@ use crate::seal::Sealer;
 mod accounts;
 mod api_keys;
 mod audit;
+mod denied_jwts;
 pub(crate) mod inspect;
 mod migrations;
 mod one_time;
 pub(crate) mod open_error;
+mod provider_links;
+mod provider_sessions;
+mod providers;
 mod refresh_tokens;
 pub(crate) mod restoring;
 mod rows;
@@ -322,6 +327,114 @@ impl Store for SqliteStore {
         refresh_tokens::rotate_refresh_token(self, token, next, now, next_expires_at).await
     }
 
+    async fn create_linked_account(
+        &self,
+        new: NewAccount,
+        when: CreateCondition,
+        link: ProviderLink,
+    ) -> StoreResult<Account> {
+        provider_links::create_linked_account(self, new, when, link).await
+    }
+
+    async fn provider_link(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<Option<(ProviderLink, Account)>> {
+        provider_links::provider_link(self, issuer, subject).await
+    }
+
+    async fn provider_links(&self, account: AccountId) -> StoreResult<Vec<ProviderLink>> {
+        provider_links::provider_links(self, account).await
+    }
+
+    async fn add_provider_link(
+        &self,
+        link: ProviderLink,
+        verified_email: Option<&str>,
+        empty_first: bool,
+    ) -> StoreResult<Vec<SessionId>> {
+        provider_links::add_provider_link(self, link, verified_email, empty_first).await
+    }
+
+    async fn update_provider_link(
+        &self,
+        link: ProviderLink,
+        change: Option<AccountChange>,
+    ) -> StoreResult<Account> {
+        provider_links::update_provider_link(self, link, change).await
+    }
+
+    async fn make_admin_if_none(&self, account: AccountId) -> StoreResult<bool> {
+        accounts::make_admin_if_none(self, account).await
+    }
+
+    async fn delete_provider_link(
+        &self,
+        account: AccountId,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<bool> {
+        provider_links::delete_provider_link(self, account, issuer, subject).await
+    }
+
+    async fn create_provider_session(
+        &self,
+        session: SessionRecord,
+        token: Digest,
+        provider: ProviderSession,
+    ) -> StoreResult<()> {
+        provider_sessions::create_provider_session(self, session, token, provider).await
+    }
+
+    async fn provider_session(&self, session: SessionId) -> StoreResult<Option<ProviderSession>> {
+        provider_sessions::provider_session(self, session).await
+    }
+
+    async fn set_provider_session(
+        &self,
+        session: SessionId,
+        provider: ProviderSession,
+    ) -> StoreResult<()> {
+        provider_sessions::set_provider_session(self, session, provider).await
+    }
+
+    async fn sessions_at_provider(
+        &self,
+        issuer: &str,
+        which: ProviderSessions<'_>,
+    ) -> StoreResult<Vec<SessionId>> {
+        provider_sessions::sessions_at_provider(self, issuer, which).await
+    }
+
+    async fn stored_providers(&self) -> StoreResult<Vec<StoredProvider>> {
+        providers::stored_providers(self).await
+    }
+
+    async fn create_stored_provider(&self, provider: StoredProvider) -> StoreResult<()> {
+        providers::create_stored_provider(self, provider).await
+    }
+
+    async fn change_stored_provider(&self, provider: StoredProvider) -> StoreResult<()> {
+        providers::change_stored_provider(self, provider).await
+    }
+
+    async fn delete_stored_provider(&self, id: &str) -> StoreResult<bool> {
+        providers::delete_stored_provider(self, id).await
+    }
+
+    async fn deny_jwt(&self, denied: DeniedJwt, now: UnixMillis) -> StoreResult<()> {
+        denied_jwts::deny_jwt(self, denied, now).await
+    }
+
+    async fn allow_jwt(&self, denied: &DeniedJwt) -> StoreResult<bool> {
+        denied_jwts::allow_jwt(self, denied).await
+    }
+
+    async fn is_jwt_denied(&self, issuer: &str, sub: &str, jti: Option<&str>) -> StoreResult<bool> {
+        denied_jwts::is_jwt_denied(self, issuer, sub, jti).await
+    }
+
     async fn create_api_key(&self, key: ApiKeyRecord, hash: Digest) -> StoreResult<()> {
         api_keys::create_api_key(self, key, hash).await
     }
@@ -362,6 +475,25 @@ impl Store for SqliteStore {
         expires_at: UnixMillis,
     ) -> StoreResult<()> {
         one_time::put_one_time(self, kind, key, value, expires_at).await
+    }
+
+    async fn remember_once(
+        &self,
+        kind: OneTimeKind,
+        key: Digest,
+        now: UnixMillis,
+        expires_at: UnixMillis,
+    ) -> StoreResult<bool> {
+        one_time::remember_once(self, kind, key, now, expires_at).await
+    }
+
+    async fn peek_one_time(
+        &self,
+        kind: OneTimeKind,
+        key: &Digest,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Vec<u8>>> {
+        one_time::peek_one_time(self, kind, key, now).await
     }
 
     async fn take_one_time(
@@ -453,6 +585,8 @@ fn change_error(error: sqlx::Error) -> StoreError {
         ("api_keys.id", "key id"),
         ("api_keys.hash", "key"),
         ("one_time.", "one-time value"),
+        ("provider_links.", "link"),
+        ("providers.id", "provider"),
         ("signing_keys.kid", "kid"),
     ];
     let named = taken.iter().find(|(column, _)| message.contains(column));

@@ -24,6 +24,10 @@ struct Rows {
     one_time: HashMap<(OneTimeKind, Digest), (Vec<u8>, UnixMillis)>,
     devices: Vec<(AccountId, Digest)>,
     signing: Vec<SigningKeyRecord>,
+    links: Vec<ProviderLink>,
+    at_provider: HashMap<SessionId, ProviderSession>,
+    providers: Vec<StoredProvider>,
+    denied: Vec<DeniedJwt>,
     notes: HashMap<String, String>,
     audit: Vec<AuditEvent>,
 }
@@ -82,8 +86,16 @@ impl Memory {
     pub(crate) fn dump(&self) -> String {
         let rows = self.rows.lock().unwrap();
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?}",
-            rows.accounts, rows.sessions, rows.tokens, rows.keys, rows.notes, rows.audit
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            rows.accounts,
+            rows.sessions,
+            rows.tokens,
+            rows.keys,
+            rows.links,
+            rows.at_provider,
+            rows.providers,
+            rows.notes,
+            rows.audit
         )
     }
 
@@ -156,8 +168,113 @@ impl Rows {
         self.sessions.retain(|s| !ended.contains(&s.id));
         self.tokens.retain(|_, (id, _)| !ended.contains(id));
         self.refresh.retain(|_, r| !ended.contains(&r.session));
+        self.at_provider.retain(|id, _| !ended.contains(id));
         ended
     }
+
+    fn create(&mut self, new: NewAccount, when: CreateCondition) -> StoreResult<Account> {
+        let leads = match when {
+            CreateCondition::Always => false,
+            CreateCondition::FirstBecomesAdmin => self.accounts.is_empty(),
+            CreateCondition::NoAccounts if self.accounts.is_empty() => false,
+            CreateCondition::NoAccounts => return Err(StoreError::Conflict("setup")),
+            CreateCondition::NoAdminBecomesAdmin => {
+                self.accounts.iter().all(|(a, _)| a.role != Role::Admin)
+            }
+        };
+        self.refuse_taken_email(new.id, new.email.as_deref())?;
+        let taken = |name: &str| self.accounts.iter().any(|(a, _)| &*a.username == name);
+        let mut username = new.username.clone();
+        let mut number = 2;
+        while taken(&username) {
+            username = format!("{}{number}", new.username);
+            number += 1;
+        }
+        let account = Account {
+            id: new.id,
+            username: username.into(),
+            email: new.email.map(Arc::from),
+            email_verified: new.email_verified,
+            name: new.name.into(),
+            role: if leads { Role::Admin } else { new.role },
+            status: if leads { Status::Active } else { new.status },
+            groups: sorted(new.groups).into(),
+            must_change_password: new.must_change_password,
+            created_at: new.created_at,
+        };
+        self.accounts.push((account.clone(), new.password_hash));
+        Ok(account)
+    }
+
+    fn change(&mut self, id: AccountId, change: AccountChange) -> StoreResult<Account> {
+        let others = self.admins_without(id);
+        let old = self.account(id).ok_or(StoreError::NotFound)?;
+        if old.role == Role::Admin && change.role == Some(Role::User) && others == 0 {
+            return Err(StoreError::LastAdmin);
+        }
+        if let Some((email, _)) = &change.email {
+            self.refuse_taken_email(id, email.as_deref())?;
+        }
+        let row = self.accounts.iter_mut().find(|(a, _)| a.id == id);
+        let (account, hash) = row.ok_or(StoreError::NotFound)?;
+        if let Some(username) = change.username {
+            account.username = username.into();
+        }
+        if let Some(name) = change.name {
+            account.name = name.into();
+        }
+        if let Some((email, verified)) = change.email {
+            account.email = email.map(Arc::from);
+            account.email_verified = verified;
+        }
+        account.role = change.role.unwrap_or(account.role);
+        account.status = change.status.unwrap_or(account.status);
+        if let Some(groups) = change.groups {
+            account.groups = sorted(groups).into();
+        }
+        if let Some((new_hash, must)) = change.password {
+            *hash = new_hash;
+            account.must_change_password = must;
+        }
+        Ok(account.clone())
+    }
+
+    fn refuse_taken_email(&self, id: AccountId, email: Option<&str>) -> StoreResult<()> {
+        let taken = |a: &Account| a.id != id && a.email.is_some() && a.email.as_deref() == email;
+        if self.accounts.iter().any(|(a, _)| taken(a)) {
+            return Err(StoreError::Conflict("email"));
+        }
+        Ok(())
+    }
+
+    fn link(&self, issuer: &str, subject: &str) -> Option<&ProviderLink> {
+        self.links.iter().find(|l| l.issuer == issuer && l.subject == subject)
+    }
+
+    fn refuse_taken_link(&self, link: &ProviderLink) -> StoreResult<()> {
+        match self.link(&link.issuer, &link.subject) {
+            Some(_) => Err(StoreError::Conflict("link")),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes from an account every way in that it has.
+    fn empty(&mut self, id: AccountId) -> Vec<SessionId> {
+        if let Some((account, hash)) = self.accounts.iter_mut().find(|(a, _)| a.id == id) {
+            *hash = None;
+            account.must_change_password = false;
+        }
+        self.keys.retain(|(k, _)| k.owner != id);
+        self.devices.retain(|(account, _)| *account != id);
+        self.links.retain(|l| l.account != id);
+        self.end(|s| s.account == id)
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list.dedup();
+    list
 }
 
 #[async_trait]
@@ -193,68 +310,11 @@ impl Store for Memory {
     }
 
     async fn create_account(&self, new: NewAccount, when: CreateCondition) -> StoreResult<Account> {
-        let mut rows = self.rows()?;
-        let first = rows.accounts.is_empty();
-        if when == CreateCondition::NoAccounts && !first {
-            return Err(StoreError::Conflict("setup"));
-        }
-        if new.email.is_some()
-            && rows.accounts.iter().any(|(a, _)| a.email.as_deref() == new.email.as_deref())
-        {
-            return Err(StoreError::Conflict("e-mail"));
-        }
-        let taken = |name: &str| rows.accounts.iter().any(|(a, _)| &*a.username == name);
-        let mut username = new.username.clone();
-        let mut number = 2;
-        while taken(&username) {
-            username = format!("{}{number}", new.username);
-            number += 1;
-        }
-        let leads = first && when == CreateCondition::FirstBecomesAdmin;
-        let account = Account {
-            id: new.id,
-            username: username.into(),
-            email: new.email.map(Arc::from),
-            email_verified: new.email_verified,
-            name: new.name.into(),
-            role: if leads { Role::Admin } else { new.role },
-            status: if leads { Status::Active } else { new.status },
-            groups: new.groups.into(),
-            must_change_password: new.must_change_password,
-            created_at: new.created_at,
-        };
-        rows.accounts.push((account.clone(), new.password_hash));
-        Ok(account)
+        self.rows()?.create(new, when)
     }
 
     async fn change_account(&self, id: AccountId, change: AccountChange) -> StoreResult<Account> {
-        let mut rows = self.rows()?;
-        let others = rows.admins_without(id);
-        let row = rows.accounts.iter_mut().find(|(a, _)| a.id == id).ok_or(StoreError::NotFound)?;
-        if row.0.role == Role::Admin && change.role == Some(Role::User) && others == 0 {
-            return Err(StoreError::LastAdmin);
-        }
-        let (account, hash) = row;
-        if let Some(username) = change.username {
-            account.username = username.into();
-        }
-        if let Some(name) = change.name {
-            account.name = name.into();
-        }
-        if let Some((email, verified)) = change.email {
-            account.email = email.map(Arc::from);
-            account.email_verified = verified;
-        }
-        account.role = change.role.unwrap_or(account.role);
-        account.status = change.status.unwrap_or(account.status);
-        if let Some(groups) = change.groups {
-            account.groups = groups.into();
-        }
-        if let Some((new_hash, must)) = change.password {
-            *hash = new_hash;
-            account.must_change_password = must;
-        }
-        Ok(account.clone())
+        self.rows()?.change(id, change)
     }
 
     async fn delete_account(&self, id: AccountId) -> StoreResult<()> {
@@ -263,8 +323,7 @@ impl Store for Memory {
         if account.role == Role::Admin && rows.admins_without(id) == 0 {
             return Err(StoreError::LastAdmin);
         }
-        rows.end(|s| s.account == id);
-        rows.keys.retain(|(k, _)| k.owner != id);
+        rows.empty(id);
         rows.accounts.retain(|(a, _)| a.id != id);
         Ok(())
     }
@@ -411,6 +470,211 @@ impl Store for Memory {
         }
     }
 
+    async fn create_linked_account(
+        &self,
+        new: NewAccount,
+        when: CreateCondition,
+        link: ProviderLink,
+    ) -> StoreResult<Account> {
+        let mut rows = self.rows()?;
+        rows.refuse_taken_link(&link)?;
+        let account = rows.create(new, when)?;
+        let groups = sorted(link.groups);
+        rows.links.push(ProviderLink { account: account.id, groups, ..link });
+        Ok(account)
+    }
+
+    async fn provider_link(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<Option<(ProviderLink, Account)>> {
+        let rows = self.rows()?;
+        let found = rows.link(issuer, subject).cloned();
+        Ok(found.and_then(|link| Some((link.clone(), rows.account(link.account)?))))
+    }
+
+    async fn provider_links(&self, account: AccountId) -> StoreResult<Vec<ProviderLink>> {
+        let rows = self.rows()?;
+        let mut links: Vec<_> =
+            rows.links.iter().filter(|l| l.account == account).cloned().collect();
+        links.sort_by(|a, b| {
+            (a.linked_at, &a.issuer, &a.subject).cmp(&(b.linked_at, &b.issuer, &b.subject))
+        });
+        Ok(links)
+    }
+
+    async fn add_provider_link(
+        &self,
+        link: ProviderLink,
+        verified_email: Option<&str>,
+        empty_first: bool,
+    ) -> StoreResult<Vec<SessionId>> {
+        let mut rows = self.rows()?;
+        rows.account(link.account).ok_or(StoreError::NotFound)?;
+        rows.refuse_taken_link(&link)?;
+        // Before anything is changed: nothing here can be taken back.
+        rows.refuse_taken_email(link.account, verified_email)?;
+        let ended = if empty_first { rows.empty(link.account) } else { Vec::new() };
+        if let Some(email) = verified_email {
+            let email = Some((Some(email.to_owned()), true));
+            rows.change(link.account, AccountChange { email, ..AccountChange::default() })?;
+        }
+        let groups = sorted(link.groups);
+        rows.links.push(ProviderLink { groups, ..link });
+        Ok(ended)
+    }
+
+    async fn update_provider_link(
+        &self,
+        link: ProviderLink,
+        change: Option<AccountChange>,
+    ) -> StoreResult<Account> {
+        let mut rows = self.rows()?;
+        let same = |l: &ProviderLink| {
+            l.account == link.account && l.issuer == link.issuer && l.subject == link.subject
+        };
+        if !rows.links.iter().any(same) {
+            return Err(StoreError::NotFound);
+        }
+        let account = rows.change(link.account, change.unwrap_or_default())?;
+        for old in rows.links.iter_mut().filter(|l| same(l)) {
+            *old = ProviderLink {
+                groups: sorted(link.groups.clone()),
+                linked_at: old.linked_at,
+                last_used_at: old.last_used_at.max(link.last_used_at),
+                ..link.clone()
+            };
+        }
+        Ok(account)
+    }
+
+    async fn make_admin_if_none(&self, account: AccountId) -> StoreResult<bool> {
+        let mut rows = self.rows()?;
+        if rows.accounts.iter().any(|(a, _)| a.role == Role::Admin) {
+            return Ok(false);
+        }
+        let found = rows.accounts.iter_mut().find(|(a, _)| a.id == account);
+        let Some((account, _)) = found else { return Ok(false) };
+        account.role = Role::Admin;
+        account.status = Status::Active;
+        Ok(true)
+    }
+
+    async fn delete_provider_link(
+        &self,
+        account: AccountId,
+        issuer: &str,
+        subject: &str,
+    ) -> StoreResult<bool> {
+        let mut rows = self.rows()?;
+        let before = rows.links.len();
+        rows.links.retain(|l| l.account != account || l.issuer != issuer || l.subject != subject);
+        Ok(rows.links.len() < before)
+    }
+
+    async fn create_provider_session(
+        &self,
+        session: SessionRecord,
+        token: Digest,
+        provider: ProviderSession,
+    ) -> StoreResult<()> {
+        let mut rows = self.rows()?;
+        rows.tokens.insert(token, (session.id, None));
+        rows.at_provider.insert(session.id, provider);
+        rows.sessions.push(session);
+        Ok(())
+    }
+
+    async fn provider_session(&self, session: SessionId) -> StoreResult<Option<ProviderSession>> {
+        Ok(self.rows()?.at_provider.get(&session).cloned())
+    }
+
+    async fn set_provider_session(
+        &self,
+        session: SessionId,
+        provider: ProviderSession,
+    ) -> StoreResult<()> {
+        let mut rows = self.rows()?;
+        if !rows.sessions.iter().any(|s| s.id == session) {
+            return Err(StoreError::NotFound);
+        }
+        rows.at_provider.insert(session, provider);
+        Ok(())
+    }
+
+    async fn sessions_at_provider(
+        &self,
+        issuer: &str,
+        which: ProviderSessions<'_>,
+    ) -> StoreResult<Vec<SessionId>> {
+        let rows = self.rows()?;
+        let named = |p: &ProviderSession| match which {
+            ProviderSessions::Sub(sub) => p.sub == sub,
+            ProviderSessions::Sid { sid, sub: None } => p.sid.as_deref() == Some(sid),
+            ProviderSessions::Sid { sid, sub: Some(sub) } => {
+                p.sub == sub && p.sid.as_deref().is_none_or(|own| own == sid)
+            }
+        };
+        let found = rows.at_provider.iter().filter(|(_, p)| p.issuer == issuer && named(p));
+        Ok(found.map(|(id, _)| *id).collect())
+    }
+
+    async fn stored_providers(&self) -> StoreResult<Vec<StoredProvider>> {
+        Ok(self.rows()?.providers.clone())
+    }
+
+    async fn create_stored_provider(&self, provider: StoredProvider) -> StoreResult<()> {
+        let mut rows = self.rows()?;
+        if rows.providers.iter().any(|p| p.spec.id == provider.spec.id) {
+            return Err(StoreError::Conflict("provider"));
+        }
+        rows.providers.push(provider);
+        Ok(())
+    }
+
+    async fn change_stored_provider(&self, mut provider: StoredProvider) -> StoreResult<()> {
+        let mut rows = self.rows()?;
+        let found = rows.providers.iter_mut().find(|p| p.spec.id == provider.spec.id);
+        let old = found.ok_or(StoreError::NotFound)?;
+        let kept = old.spec.client_secret.take();
+        provider.spec.client_secret = provider.spec.client_secret.or(kept);
+        provider.created_at = old.created_at;
+        *old = provider;
+        Ok(())
+    }
+
+    async fn delete_stored_provider(&self, id: &str) -> StoreResult<bool> {
+        let mut rows = self.rows()?;
+        let before = rows.providers.len();
+        rows.providers.retain(|p| p.spec.id != id);
+        Ok(rows.providers.len() < before)
+    }
+
+    async fn deny_jwt(&self, denied: DeniedJwt, _now: UnixMillis) -> StoreResult<()> {
+        let mut rows = self.rows()?;
+        if !rows.denied.contains(&denied) {
+            rows.denied.push(denied);
+        }
+        Ok(())
+    }
+
+    async fn allow_jwt(&self, denied: &DeniedJwt) -> StoreResult<bool> {
+        let mut rows = self.rows()?;
+        let before = rows.denied.len();
+        rows.denied.retain(|d| d != denied);
+        Ok(rows.denied.len() < before)
+    }
+
+    async fn is_jwt_denied(&self, issuer: &str, sub: &str, jti: Option<&str>) -> StoreResult<bool> {
+        let rows = self.rows()?;
+        let named = |by: &DeniedBy| match by {
+            DeniedBy::Jti(denied) => jti == Some(denied),
+            DeniedBy::Sub(denied) => sub == denied,
+        };
+        Ok(rows.denied.iter().any(|d| d.issuer == issuer && named(&d.by)))
+    }
+
     async fn create_api_key(&self, key: ApiKeyRecord, hash: Digest) -> StoreResult<()> {
         self.rows()?.keys.push((key, hash));
         Ok(())
@@ -476,6 +740,32 @@ impl Store for Memory {
     ) -> StoreResult<()> {
         self.rows()?.one_time.insert((kind, key), (value, expires_at));
         Ok(())
+    }
+
+    async fn remember_once(
+        &self,
+        kind: OneTimeKind,
+        key: Digest,
+        now: UnixMillis,
+        expires_at: UnixMillis,
+    ) -> StoreResult<bool> {
+        let mut rows = self.rows()?;
+        if rows.one_time.get(&(kind, key)).is_some_and(|(_, end)| *end > now) {
+            return Ok(false);
+        }
+        rows.one_time.insert((kind, key), (Vec::new(), expires_at));
+        Ok(true)
+    }
+
+    async fn peek_one_time(
+        &self,
+        kind: OneTimeKind,
+        key: &Digest,
+        now: UnixMillis,
+    ) -> StoreResult<Option<Vec<u8>>> {
+        let rows = self.rows()?;
+        let found = rows.one_time.get(&(kind, *key)).filter(|(_, end)| *end > now);
+        Ok(found.map(|(value, _)| value.clone()))
     }
 
     async fn take_one_time(

@@ -68,45 +68,11 @@ pub(super) async fn count_accounts(store: &SqliteStore) -> StoreResult<u64> {
 
 pub(super) async fn create_account(
     store: &SqliteStore,
-    mut new: NewAccount,
+    new: NewAccount,
     when: CreateCondition,
 ) -> StoreResult<Account> {
     let mut tx = store.begin().await?;
-    if when != CreateCondition::Always {
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM accounts)")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(unavailable)?;
-        match (when, any) {
-            (CreateCondition::NoAccounts, true) => return Err(StoreError::Conflict("setup")),
-            (CreateCondition::FirstBecomesAdmin, false) => {
-                new.role = Role::Admin;
-                new.status = Status::Active;
-            }
-            _ => {}
-        }
-    }
-    let username = free_username(&mut tx, &new.username).await?;
-    sqlx::query(
-        "INSERT INTO accounts (id, username, email, email_verified, name, role, status, groups,
-             password_hash, must_change_password, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(new.id.to_string())
-    .bind(username)
-    .bind(&new.email)
-    .bind(new.email_verified)
-    .bind(&new.name)
-    .bind(new.role.as_str())
-    .bind(new.status.as_str())
-    .bind(rows::groups_json(&new.groups))
-    .bind(&new.password_hash)
-    .bind(new.must_change_password)
-    .bind(new.created_at.0)
-    .execute(&mut *tx)
-    .await
-    .map_err(change_error)?;
-    let account = load(&mut tx, new.id).await?;
+    let account = insert(&mut tx, new, when).await?;
     tx.commit().await.map_err(unavailable)?;
     Ok(account)
 }
@@ -117,38 +83,22 @@ pub(super) async fn change_account(
     change: AccountChange,
 ) -> StoreResult<Account> {
     let mut tx = store.begin().await?;
-    let old = load(&mut tx, id).await?;
-    let role = change.role.unwrap_or(old.role);
-    if old.role == Role::Admin && role != Role::Admin {
-        refuse_last_admin(&mut tx, id).await?;
-    }
-    let (email, email_verified) = change
-        .email
-        .unwrap_or_else(|| (old.email.as_deref().map(str::to_owned), old.email_verified));
-    let must_change = change.password.as_ref().map_or(old.must_change_password, |(_, must)| *must);
-    sqlx::query(
-        "UPDATE accounts SET username = ?2, name = ?3, email = ?4, email_verified = ?5, role = ?6,
-             status = ?7, groups = ?8, must_change_password = ?9,
-             password_hash = CASE WHEN ?10 THEN ?11 ELSE password_hash END
-         WHERE id = ?1",
-    )
-    .bind(id.to_string())
-    .bind(change.username.as_deref().unwrap_or(&old.username))
-    .bind(change.name.as_deref().unwrap_or(&old.name))
-    .bind(email)
-    .bind(email_verified)
-    .bind(role.as_str())
-    .bind(change.status.unwrap_or(old.status).as_str())
-    .bind(rows::groups_json(change.groups.as_deref().unwrap_or(&old.groups)))
-    .bind(must_change)
-    .bind(change.password.is_some())
-    .bind(change.password.and_then(|(hash, _)| hash))
-    .execute(&mut *tx)
-    .await
-    .map_err(change_error)?;
-    let account = load(&mut tx, id).await?;
+    let account = apply(&mut tx, id, change).await?;
     tx.commit().await.map_err(unavailable)?;
     Ok(account)
+}
+
+/// One statement, on the one connection that writes: of several at once one succeeds.
+pub(super) async fn make_admin_if_none(store: &SqliteStore, id: AccountId) -> StoreResult<bool> {
+    let done = sqlx::query(
+        "UPDATE accounts SET role = 'admin', status = 'active'
+         WHERE id = ? AND NOT EXISTS (SELECT 1 FROM accounts WHERE role = 'admin')",
+    )
+    .bind(id.to_string())
+    .execute(store.writer()?)
+    .await
+    .map_err(unavailable)?;
+    Ok(done.rows_affected() > 0)
 }
 
 pub(super) async fn delete_account(store: &SqliteStore, id: AccountId) -> StoreResult<()> {
@@ -177,15 +127,106 @@ pub(super) async fn password_hash(
     Ok(hash.flatten())
 }
 
+/// Makes an account, on the connection of a running transaction.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    mut new: NewAccount,
+    when: CreateCondition,
+) -> StoreResult<Account> {
+    if leads(connection, when).await? {
+        new.role = Role::Admin;
+        new.status = Status::Active;
+    }
+    let username = free_username(connection, &new.username).await?;
+    sqlx::query(
+        "INSERT INTO accounts (id, username, email, email_verified, name, role, status, groups,
+             password_hash, must_change_password, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.id.to_string())
+    .bind(username)
+    .bind(&new.email)
+    .bind(new.email_verified)
+    .bind(&new.name)
+    .bind(new.role.as_str())
+    .bind(new.status.as_str())
+    .bind(rows::groups_json(&new.groups))
+    .bind(&new.password_hash)
+    .bind(new.must_change_password)
+    .bind(new.created_at.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(change_error)?;
+    load(connection, new.id).await
+}
+
+/// Changes an account, on the connection of a running transaction.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    id: AccountId,
+    change: AccountChange,
+) -> StoreResult<Account> {
+    let old = load(connection, id).await?;
+    let role = change.role.unwrap_or(old.role);
+    if old.role == Role::Admin && role != Role::Admin {
+        refuse_last_admin(connection, id).await?;
+    }
+    let (email, email_verified) = change
+        .email
+        .unwrap_or_else(|| (old.email.as_deref().map(str::to_owned), old.email_verified));
+    let must_change = change.password.as_ref().map_or(old.must_change_password, |(_, must)| *must);
+    sqlx::query(
+        "UPDATE accounts SET username = ?2, name = ?3, email = ?4, email_verified = ?5, role = ?6,
+             status = ?7, groups = ?8, must_change_password = ?9,
+             password_hash = CASE WHEN ?10 THEN ?11 ELSE password_hash END
+         WHERE id = ?1",
+    )
+    .bind(id.to_string())
+    .bind(change.username.as_deref().unwrap_or(&old.username))
+    .bind(change.name.as_deref().unwrap_or(&old.name))
+    .bind(email)
+    .bind(email_verified)
+    .bind(role.as_str())
+    .bind(change.status.unwrap_or(old.status).as_str())
+    .bind(rows::groups_json(change.groups.as_deref().unwrap_or(&old.groups)))
+    .bind(must_change)
+    .bind(change.password.is_some())
+    .bind(change.password.and_then(|(hash, _)| hash))
+    .execute(&mut *connection)
+    .await
+    .map_err(change_error)?;
+    load(connection, id).await
+}
+
+/// An account, on the connection of a running transaction.
+pub(super) async fn load(connection: &mut SqliteConnection, id: AccountId) -> StoreResult<Account> {
+    let sql = concat!("SELECT ", account_columns!(), " FROM accounts a WHERE a.id = ?");
+    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(connection).await;
+    found(row)?.ok_or(StoreError::NotFound)
+}
+
 fn found(row: Result<Option<SqliteRow>, sqlx::Error>) -> StoreResult<Option<Account>> {
     let row = row.map_err(unavailable)?;
     row.as_ref().map(rows::account).transpose().map_err(unavailable)
 }
 
-async fn load(connection: &mut SqliteConnection, id: AccountId) -> StoreResult<Account> {
-    let sql = concat!("SELECT ", account_columns!(), " FROM accounts a WHERE a.id = ?");
-    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(connection).await;
-    found(row)?.ok_or(StoreError::NotFound)
+/// Whether an account that is made now becomes an administrator by the condition alone.
+async fn leads(connection: &mut SqliteConnection, when: CreateCondition) -> StoreResult<bool> {
+    let any = match when {
+        CreateCondition::Always => return Ok(false),
+        CreateCondition::NoAccounts | CreateCondition::FirstBecomesAdmin => {
+            "SELECT EXISTS (SELECT 1 FROM accounts)"
+        }
+        CreateCondition::NoAdminBecomesAdmin => {
+            "SELECT EXISTS (SELECT 1 FROM accounts WHERE role = 'admin')"
+        }
+    };
+    let any: bool = sqlx::query_scalar(any).fetch_one(connection).await.map_err(unavailable)?;
+    match when {
+        CreateCondition::NoAccounts if any => Err(StoreError::Conflict("setup")),
+        CreateCondition::NoAccounts => Ok(false),
+        _ => Ok(!any),
+    }
 }
 
 async fn refuse_last_admin(connection: &mut SqliteConnection, id: AccountId) -> StoreResult<()> {

@@ -12,8 +12,10 @@ use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 /// another program that uses sqlx are never taken for ours.
 pub(super) const TABLE: &str = "vestibule_migrations";
 
-const FILES: [(i64, &str, &str); 1] =
-    [(1, "first schema", include_str!("../../migrations/sqlite/0001_first_schema.sql"))];
+const FILES: [(i64, &str, &str); 2] = [
+    (1, "first schema", include_str!("../../migrations/sqlite/0001_first_schema.sql")),
+    (2, "providers", include_str!("../../migrations/sqlite/0002_providers.sql")),
+];
 
 /// The newest version this program knows.
 pub(super) const NEWEST: i64 = {

@@ -15,10 +15,7 @@ pub(super) async fn put_one_time(
     value: Vec<u8>,
     expires_at: UnixMillis,
 ) -> StoreResult<()> {
-    let sealed = store
-        .sealer
-        .seal(TABLE, &row_name(kind, &key), &value)
-        .map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+    let sealed = seal(store, kind, &key, &value)?;
     sqlx::query("INSERT INTO one_time (kind, key, value, expires_at) VALUES (?, ?, ?, ?)")
         .bind(kind.as_str())
         .bind(&key[..])
@@ -28,6 +25,49 @@ pub(super) async fn put_one_time(
         .await
         .map_err(change_error)?;
     Ok(())
+}
+
+/// One statement, on the one connection that writes: exactly one caller gets `true`, also
+/// where two processes ask.
+pub(super) async fn remember_once(
+    store: &SqliteStore,
+    kind: OneTimeKind,
+    key: Digest,
+    now: UnixMillis,
+    expires_at: UnixMillis,
+) -> StoreResult<bool> {
+    let done = sqlx::query(
+        "INSERT INTO one_time (kind, key, value, expires_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (kind, key) DO UPDATE SET value = ?3, expires_at = ?4
+             WHERE one_time.expires_at <= ?5",
+    )
+    .bind(kind.as_str())
+    .bind(&key[..])
+    .bind(seal(store, kind, &key, &[])?)
+    .bind(expires_at.0)
+    .bind(now.0)
+    .execute(store.writer()?)
+    .await
+    .map_err(unavailable)?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn peek_one_time(
+    store: &SqliteStore,
+    kind: OneTimeKind,
+    key: &Digest,
+    now: UnixMillis,
+) -> StoreResult<Option<Vec<u8>>> {
+    let sealed: Option<Vec<u8>> = sqlx::query_scalar(
+        "SELECT value FROM one_time WHERE kind = ? AND key = ? AND expires_at > ?",
+    )
+    .bind(kind.as_str())
+    .bind(&key[..])
+    .bind(now.0)
+    .fetch_optional(store.readers()?)
+    .await
+    .map_err(unavailable)?;
+    Ok(sealed.and_then(|sealed| open(store, kind, key, &sealed)))
 }
 
 /// One statement deletes and returns, on the one connection that writes: exactly one caller
@@ -58,14 +98,7 @@ pub(super) async fn take_one_time(
     .await
     .map_err(unavailable)?;
     let live = taken.filter(|(_, expires_at)| *expires_at > now.0);
-    let Some((sealed, _)) = live else { return Ok(None) };
-    match store.sealer.open(TABLE, &row_name(kind, key), &sealed) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            tracing::warn!(kind = kind.as_str(), %error, "store.one_time_unreadable");
-            Ok(None)
-        }
-    }
+    Ok(live.and_then(|(sealed, _)| open(store, kind, key, &sealed)))
 }
 
 pub(super) async fn add_known_device(
@@ -100,6 +133,26 @@ pub(super) async fn is_known_device(
     .fetch_one(store.readers()?)
     .await
     .map_err(unavailable)
+}
+
+fn seal(
+    store: &SqliteStore,
+    kind: OneTimeKind,
+    key: &Digest,
+    value: &[u8],
+) -> StoreResult<Vec<u8>> {
+    let sealed = store.sealer.seal(TABLE, &row_name(kind, key), value);
+    sealed.map_err(|error| StoreError::Unavailable(error.to_string().into()))
+}
+
+/// A value that does not open is worth as much as none.
+fn open(store: &SqliteStore, kind: OneTimeKind, key: &Digest, sealed: &[u8]) -> Option<Vec<u8>> {
+    let opened = store.sealer.open(TABLE, &row_name(kind, key), sealed);
+    opened
+        .inspect_err(
+            |error| tracing::warn!(kind = kind.as_str(), %error, "store.one_time_unreadable"),
+        )
+        .ok()
 }
 
 /// The row's name that its sealed value is bound to.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 
-use vestibule_authn::ports::{ApiKeyRecord, SessionFound, SessionKind, SessionRecord};
+use vestibule_authn::ports::{
+    ApiKeyRecord, ProviderLink, SessionFound, SessionKind, SessionRecord,
+};
 use vestibule_core::account::Account;
 use vestibule_core::api_key::{RateLimit, Scopes};
 use vestibule_core::group::Group;
@@ -44,7 +46,16 @@ macro_rules! key_columns {
     };
 }
 
-pub(super) use {account_columns, key_columns, session_columns};
+/// Columns of an identity at a provider, of a table called `l`.
+macro_rules! link_columns {
+    () => {
+        "l.issuer AS l_issuer, l.subject AS l_subject, l.account_id AS l_account_id, \
+         l.provider AS l_provider, l.display AS l_display, l.groups AS l_groups, \
+         l.role AS l_role, l.linked_at AS l_linked_at, l.last_used_at AS l_last_used_at"
+    };
+}
+
+pub(super) use {account_columns, key_columns, link_columns, session_columns};
 
 /// Reads the columns of `account_columns!`.
 pub(super) fn account(row: &SqliteRow) -> Result<Account, Error> {
@@ -110,6 +121,22 @@ pub(super) fn api_key(row: &SqliteRow) -> Result<ApiKeyRecord, Error> {
         scopes: Scopes::parse(scopes.iter().map(String::as_str)).map_err(decode)?,
         rate_limit,
         last_used_at: row.try_get::<Option<i64>, _>("k_last_used_at")?.map(UnixMillis),
+    })
+}
+
+/// Reads the columns of `link_columns!`.
+pub(super) fn provider_link(row: &SqliteRow) -> Result<ProviderLink, Error> {
+    let role: Option<&str> = row.try_get("l_role")?;
+    Ok(ProviderLink {
+        issuer: row.try_get("l_issuer")?,
+        subject: row.try_get("l_subject")?,
+        account: account_id(row, "l_account_id")?,
+        provider: row.try_get("l_provider")?,
+        display: row.try_get("l_display")?,
+        groups: groups(row.try_get("l_groups")?)?.to_vec(),
+        role: role.map(str::parse).transpose().map_err(decode)?,
+        linked_at: UnixMillis(row.try_get("l_linked_at")?),
+        last_used_at: UnixMillis(row.try_get("l_last_used_at")?),
     })
 }
 

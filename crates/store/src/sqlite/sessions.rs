@@ -34,30 +34,7 @@ pub(super) async fn create_session(
     token: Option<Digest>,
 ) -> StoreResult<()> {
     let mut tx = store.begin().await?;
-    sqlx::query(
-        "INSERT INTO sessions (id, account_id, kind, created_at, auth_time, last_seen, expires_at,
-             remember, amr, mfa, rotate, client_ip, user_agent)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(session.id.to_string())
-    .bind(session.account.to_string())
-    .bind(rows::kind_word(session.kind))
-    .bind(session.created_at.0)
-    .bind(session.auth_time.0)
-    .bind(session.last_seen.0)
-    .bind(session.expires_at.0)
-    .bind(session.remember)
-    .bind(rows::to_json(&session.amr))
-    .bind(session.mfa)
-    .bind(session.rotate)
-    .bind(&session.client_ip)
-    .bind(&session.user_agent)
-    .execute(&mut *tx)
-    .await
-    .map_err(change_error)?;
-    if let (SessionKind::Browser, Some(token)) = (session.kind, token) {
-        add_token(&mut tx, session.id, None, token, session.created_at).await?;
-    }
+    insert(&mut tx, &session, token).await?;
     tx.commit().await.map_err(unavailable)
 }
 
@@ -196,9 +173,7 @@ pub(super) async fn delete_sessions(
     .fetch_all(store.writer()?)
     .await
     .map_err(unavailable)?;
-    ids.iter()
-        .map(|id| id.parse().map_err(|error| StoreError::Unavailable(format!("{error}").into())))
-        .collect()
+    parse_ids(&ids)
 }
 
 pub(super) async fn delete_all_sessions(store: &SqliteStore) -> StoreResult<u64> {
@@ -239,12 +214,52 @@ pub(super) async fn count_sessions(store: &SqliteStore, now: UnixMillis) -> Stor
     Ok(count.unsigned_abs())
 }
 
+/// Stores a session, on the connection of a running transaction.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    session: &SessionRecord,
+    token: Option<Digest>,
+) -> StoreResult<()> {
+    sqlx::query(
+        "INSERT INTO sessions (id, account_id, kind, created_at, auth_time, last_seen, expires_at,
+             remember, amr, mfa, rotate, client_ip, user_agent)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(session.id.to_string())
+    .bind(session.account.to_string())
+    .bind(rows::kind_word(session.kind))
+    .bind(session.created_at.0)
+    .bind(session.auth_time.0)
+    .bind(session.last_seen.0)
+    .bind(session.expires_at.0)
+    .bind(session.remember)
+    .bind(rows::to_json(&session.amr))
+    .bind(session.mfa)
+    .bind(session.rotate)
+    .bind(&session.client_ip)
+    .bind(&session.user_agent)
+    .execute(&mut *connection)
+    .await
+    .map_err(change_error)?;
+    if let (SessionKind::Browser, Some(token)) = (session.kind, token) {
+        add_token(connection, session.id, None, token, session.created_at).await?;
+    }
+    Ok(())
+}
+
 /// A session with its account, on the connection of a running transaction.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     id: SessionId,
 ) -> StoreResult<SessionFound> {
     found(by_id(id).fetch_optional(connection).await)?.ok_or(StoreError::NotFound)
+}
+
+/// Ids as a query returned them.
+pub(super) fn parse_ids(ids: &[String]) -> StoreResult<Vec<SessionId>> {
+    ids.iter()
+        .map(|id| id.parse().map_err(|error| StoreError::Unavailable(format!("{error}").into())))
+        .collect()
 }
 
 /// Ids with times as the JSON that a batch statement takes.

@@ -119,7 +119,7 @@ async fn seed_003_11_seed_003_98_health_tells_engine_schema_mode_integrity_size_
     let place = Place::new();
     let store = place.open().await;
     let health = store.health().await.unwrap();
-    assert_eq!((health.engine, health.schema_version), ("sqlite", 1));
+    assert_eq!((health.engine, health.schema_version), ("sqlite", 2));
     assert_eq!((health.mode.as_str(), health.integrity.as_str()), ("0600", "ok"));
     assert!(health.size > 4096 && health.last_backup.is_none());
     store.backup(&place.dir.path().join("copy.db.gz"), NOW).await.unwrap();
