@@ -57,6 +57,12 @@ impl Sealer {
         opened.ok_or(SealError)
     }
 
+    /// Whether the key that the value's first bytes name is given.
+    pub(crate) fn knows(&self, sealed: &[u8]) -> bool {
+        let Some((&[version, id], _)) = sealed.split_first_chunk::<HEADER>() else { return false };
+        version == VERSION && self.keys.iter().any(|key| key.id == id)
+    }
+
     /// Whether the value opens under the first key.
     pub(crate) fn is_current(&self, table: &str, row: &str, sealed: &[u8]) -> bool {
         self.keys.first().is_some_and(|key| key.open(table, row, sealed).is_ok())
@@ -137,6 +143,8 @@ mod tests {
     fn x37_an_old_key_opens_while_it_is_listed_and_the_first_one_seals() {
         let old = Sealer::new(&[key(1)]).unwrap().seal("t", "r", b"x").unwrap();
         let both = Sealer::new(&[key(2), key(1)]).unwrap();
+        assert!(both.knows(&old) && !Sealer::new(&[key(2)]).unwrap().knows(&old));
+        assert!(!both.knows(&old[..1]) && !both.knows(&[0, old[1]]));
         assert_eq!(both.open("t", "r", &old).unwrap(), b"x");
         assert!(!both.is_current("t", "r", &old));
         let new = both.seal("t", "r", b"x").unwrap();

@@ -9,6 +9,9 @@ use vestibule_core::account::{Role, Status};
 use vestibule_core::api_key::RateLimit;
 use vestibule_core::secret::Secret;
 use vestibule_core::settings::auth::{EmailVerification, Mode, Require};
+use vestibule_core::settings::provider::{
+    MfaFrom, Provider, ProviderClaims, ProviderKind, ProviderOrigin, ProviderPlace,
+};
 use vestibule_core::settings::smtp::Smtp;
 
 use crate::house::*;
@@ -273,16 +276,41 @@ async fn x14_clients_that_leave_lose_no_permit() {
 async fn seed_000_12_seed_002_61_password_sign_in_can_be_off() {
     let house = House::with(|s| {
         s.auth.password.enabled = false;
-        s.providers = vec![vestibule_core::settings::provider::Provider {
-            id: "google".into(),
-            label: "Google".to_owned(),
-            enabled: true,
-        }];
+        s.providers = vec![google()];
     })
     .await;
     house.account("ann@example.com").await;
     let result = house.log_in("ann@example.com", PASSWORD).await;
     assert!(matches!(result, Err(LoginError::PasswordOff)));
+}
+
+fn google() -> Provider {
+    Provider {
+        id: "google".into(),
+        kind: ProviderKind::Google,
+        place: ProviderPlace::Issuer("https://accounts.google.com".to_owned()),
+        client_id: "client".to_owned(),
+        client_secret: Some(Secret::new("secret")),
+        label: "Google".to_owned(),
+        scopes: vec!["openid".to_owned()],
+        pkce: true,
+        enabled: true,
+        allowed_domains: Vec::new(),
+        auto_approve: false,
+        trust_email: true,
+        mfa_from: MfaFrom::None,
+        redirect_uri: "https://auth.example.com/api/v1/auth/callback/google".to_owned(),
+        claims: ProviderClaims {
+            subject: "sub".to_owned(),
+            username: "preferred_username".to_owned(),
+            email: "email".to_owned(),
+            email_verified: "email_verified".to_owned(),
+            groups: "groups".to_owned(),
+        },
+        groups: Vec::new(),
+        roles: Vec::new(),
+        origin: ProviderOrigin::File,
+    }
 }
 
 fn smtp() -> Smtp {

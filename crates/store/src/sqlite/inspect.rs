@@ -24,6 +24,47 @@ pub(super) const KEY_CHECK: &str = "store_key_check";
 /// The row of `vestibule_meta` that tells stores apart; a backup has its store's.
 pub(super) const STORE_ID: &str = "store_id";
 
+/// A column of sealed values that nothing else could replace: what of them does not open
+/// refuses the start.
+pub(super) struct SealedColumn {
+    /// As the values name it.
+    pub(super) table: &'static str,
+    /// Names of rows and what they hold.
+    pub(super) select: &'static str,
+    /// `?1` the row's name, `?2` the value.
+    pub(super) update: &'static str,
+    /// The migration that made it.
+    since: i64,
+    /// What one row is, for people.
+    what: &'static str,
+}
+
+/// All of them. Beside these `provider_sessions` and `one_time` hold sealed values, which
+/// end by themselves.
+pub(super) const LASTING: [SealedColumn; 3] = [
+    SealedColumn {
+        table: "vestibule_meta",
+        select: "SELECT name, value FROM vestibule_meta WHERE name = 'store_key_check'",
+        update: "UPDATE vestibule_meta SET value = ?2 WHERE name = ?1",
+        since: 1,
+        what: "the check value",
+    },
+    SealedColumn {
+        table: "signing_keys",
+        select: "SELECT kid, pkcs8 FROM signing_keys",
+        update: "UPDATE signing_keys SET pkcs8 = ?2 WHERE kid = ?1",
+        since: 1,
+        what: "the signing key",
+    },
+    SealedColumn {
+        table: "providers",
+        select: "SELECT id, secret FROM providers WHERE secret IS NOT NULL",
+        update: "UPDATE providers SET secret = ?2 WHERE id = ?1",
+        since: 2,
+        what: "the client secret of the provider",
+    },
+];
+
 /// What stands at the path.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -219,8 +260,8 @@ async fn read(
         return Ok(Found::Empty);
     }
     let applied = applied(connection, path).await?;
-    if let (Some(sealer), false) = (sealer, applied.is_empty()) {
-        check_seals(connection, path, sealer).await?;
+    if let (Some(sealer), Some(newest)) = (sealer, applied.last()) {
+        check_seals(connection, path, sealer, newest.version).await?;
     }
     Ok(Found::Ours(applied))
 }
@@ -261,28 +302,31 @@ async fn check_seals(
     connection: &mut SqliteConnection,
     path: &Path,
     sealer: &Sealer,
+    schema: i64,
 ) -> Result<(), OpenError> {
     let sqlite = |error: sqlx::Error| OpenError::sqlite(path, &error);
     let sealed = |what: String| OpenError::Sealed { path: path.to_owned(), what };
-    let check: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT value FROM vestibule_meta WHERE name = ?")
-            .bind(KEY_CHECK)
-            .fetch_optional(&mut *connection)
+    for column in LASTING.iter().filter(|column| column.since <= schema) {
+        let rows: Vec<(String, Vec<u8>)> =
+            sqlx::query_as(column.select).fetch_all(&mut *connection).await.map_err(sqlite)?;
+        for (row, value) in rows {
+            sealer
+                .open(column.table, &row, &value)
+                .map_err(|_| sealed(format!("{} {row}", column.what)))?;
+        }
+    }
+    if schema < 2 {
+        return Ok(());
+    }
+    // There may be many: only whether the keys that sealed them are given. A single value that
+    // is damaged costs its session, not the start.
+    let headers: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT DISTINCT substr(tokens, 1, 2) FROM provider_sessions")
+            .fetch_all(connection)
             .await
             .map_err(sqlite)?;
-    if let Some(check) = check {
-        sealer
-            .open("vestibule_meta", KEY_CHECK, &check)
-            .map_err(|_| sealed("its check value".to_owned()))?;
+    if headers.iter().all(|header| sealer.knows(header)) {
+        return Ok(());
     }
-    let keys: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT kid, pkcs8 FROM signing_keys")
-        .fetch_all(connection)
-        .await
-        .map_err(sqlite)?;
-    for (kid, pkcs8) in keys {
-        sealer
-            .open("signing_keys", &kid, &pkcs8)
-            .map_err(|_| sealed(format!("the signing key {kid}")))?;
-    }
-    Ok(())
+    Err(sealed("what sessions keep of their providers".to_owned()))
 }

@@ -1,7 +1,7 @@
 //! The SQL behind backup and restore: the copy itself, and what a restored copy must not
 //! bring back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
@@ -20,6 +20,12 @@ pub struct Carried {
     pub keys_narrowed: u64,
     /// Accounts that were disabled, rejected or demoted since, and are so again.
     pub accounts_narrowed: u64,
+    /// Identities at providers that were taken off an account since, and are so again.
+    pub links_removed: u64,
+    /// Providers that were removed or switched off since, and are off now.
+    pub providers_off: u64,
+    /// Foreign JWTs that were denied since, and are so again.
+    pub jwts_denied: u64,
 }
 
 /// What the store that is replaced knows of keys and accounts.
@@ -27,6 +33,17 @@ pub(crate) struct Present {
     store_id: Vec<u8>,
     keys: HashMap<String, (bool, Option<i64>)>,
     accounts: Vec<(String, String, String)>,
+    providers: Option<PresentProviders>,
+}
+
+/// What it knows of providers; a store of the first schema knows nothing of them.
+struct PresentProviders {
+    /// (issuer, subject) and the account.
+    links: HashSet<(String, String, String)>,
+    /// Ids of those that are not switched off.
+    on: HashSet<String>,
+    /// issuer, kind, value and time.
+    denied: Vec<(String, String, String, i64)>,
 }
 
 impl Present {
@@ -44,10 +61,39 @@ impl Present {
             sqlx::query_as("SELECT id, enabled, expires_at FROM api_keys")
                 .fetch_all(&mut *connection)
                 .await?;
-        let accounts =
-            sqlx::query_as("SELECT id, role, status FROM accounts").fetch_all(connection).await?;
+        let accounts = sqlx::query_as("SELECT id, role, status FROM accounts")
+            .fetch_all(&mut *connection)
+            .await?;
         let keys = keys.into_iter().map(|(id, enabled, end)| (id, (enabled, end))).collect();
-        Ok(Self { store_id, keys, accounts })
+        let providers = PresentProviders::query(connection).await?;
+        Ok(Self { store_id, keys, accounts, providers })
+    }
+}
+
+impl PresentProviders {
+    async fn query(connection: &mut SqliteConnection) -> Result<Option<Self>, sqlx::Error> {
+        let there: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'provider_links')",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        if !there {
+            return Ok(None);
+        }
+        let links: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT issuer, subject, account_id FROM provider_links")
+                .fetch_all(&mut *connection)
+                .await?;
+        let on: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM providers WHERE coalesce(spec ->> 'enabled', 1) <> 0",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let denied = sqlx::query_as("SELECT issuer, kind, value, created_at FROM denied_jwts")
+            .fetch_all(connection)
+            .await?;
+        let (links, on) = (links.into_iter().collect(), on.into_iter().collect());
+        Ok(Some(Self { links, on, denied }))
     }
 }
 
@@ -106,6 +152,7 @@ async fn narrow(
 ) -> Result<Option<Carried>, sqlx::Error> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     for sql in [
+        "DELETE FROM provider_sessions",
         "DELETE FROM refresh_tokens",
         "DELETE FROM session_tokens",
         "DELETE FROM sessions",
@@ -117,10 +164,17 @@ async fn narrow(
     // backup's keys; that they are absent from it means nothing.
     let own = store_id(&mut tx).await?;
     let carried = match present.filter(|present| present.store_id == own) {
-        Some(present) => Some(Carried {
-            accounts_narrowed: narrow_accounts(&mut tx, &present.accounts).await?,
-            ..narrow_keys(&mut tx, &present.keys).await?
-        }),
+        Some(present) => {
+            let mut carried = narrow_keys(&mut tx, &present.keys).await?;
+            carried.accounts_narrowed = narrow_accounts(&mut tx, &present.accounts).await?;
+            if let Some(providers) = &present.providers {
+                carried.links_removed =
+                    narrow_links(&mut tx, &providers.links, &present.accounts).await?;
+                carried.providers_off = narrow_providers(&mut tx, &providers.on).await?;
+                carried.jwts_denied = deny_again(&mut tx, &providers.denied).await?;
+            }
+            Some(carried)
+        }
         None => None,
     };
     tx.commit().await?;
@@ -182,6 +236,77 @@ async fn narrow_accounts(
         changed += done.rows_affected();
     }
     Ok(changed)
+}
+
+/// An account that was deleted since comes back with its identities, as with its password.
+async fn narrow_links(
+    connection: &mut SqliteConnection,
+    present: &HashSet<(String, String, String)>,
+    accounts: &[(String, String, String)],
+) -> Result<u64, sqlx::Error> {
+    let accounts: HashSet<&str> = accounts.iter().map(|(id, ..)| id.as_str()).collect();
+    let links: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT issuer, subject, account_id FROM provider_links")
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut removed = 0;
+    for link in links {
+        // Also where it belongs to another account by now.
+        if present.contains(&link) || !accounts.contains(link.2.as_str()) {
+            continue;
+        }
+        sqlx::query("DELETE FROM provider_links WHERE issuer = ? AND subject = ?")
+            .bind(link.0)
+            .bind(link.1)
+            .execute(&mut *connection)
+            .await?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// One that was removed since comes back, but switched off: nobody signs in with it before
+/// an administrator has looked.
+async fn narrow_providers(
+    connection: &mut SqliteConnection,
+    on: &HashSet<String>,
+) -> Result<u64, sqlx::Error> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM providers WHERE coalesce(spec ->> 'enabled', 1) <> 0")
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut off = 0;
+    for id in ids.iter().filter(|id| !on.contains(*id)) {
+        sqlx::query(
+            "UPDATE providers SET spec = json_set(spec, '$.enabled', json('false')) WHERE id = ?",
+        )
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+        off += 1;
+    }
+    Ok(off)
+}
+
+async fn deny_again(
+    connection: &mut SqliteConnection,
+    denied: &[(String, String, String, i64)],
+) -> Result<u64, sqlx::Error> {
+    let mut added = 0;
+    for (issuer, kind, value, created_at) in denied {
+        let done = sqlx::query(
+            "INSERT INTO denied_jwts (issuer, kind, value, created_at) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(issuer)
+        .bind(kind)
+        .bind(value)
+        .bind(created_at)
+        .execute(&mut *connection)
+        .await?;
+        added += done.rows_affected();
+    }
+    Ok(added)
 }
 
 async fn store_id(connection: &mut SqliteConnection) -> Result<Vec<u8>, sqlx::Error> {

@@ -4,14 +4,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use vestibule_authn::ports::{StoreHealth, StoreResult};
 use vestibule_core::settings::secrets::StoreKey;
 use vestibule_core::time::UnixMillis;
 
-use super::inspect::{self, Found, KEY_CHECK};
-use super::{OpenError, SqliteStore, change_error, migrations, unavailable};
+use super::inspect::{self, Found, LASTING, SealedColumn};
+use super::{OpenError, SqliteStore, change_error, migrations, provider_sessions, unavailable};
 use crate::files;
 use crate::seal::Sealer;
 
@@ -118,36 +119,10 @@ impl SqliteStore {
     pub async fn reseal(&self) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let mut changed = 0;
-        let keys: Vec<(String, Vec<u8>)> = sqlx::query_as("SELECT kid, pkcs8 FROM signing_keys")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(unavailable)?;
-        for (kid, sealed) in keys {
-            let Some(sealed) = again(&self.sealer, "signing_keys", &kid, &sealed)? else {
-                continue;
-            };
-            sqlx::query("UPDATE signing_keys SET pkcs8 = ? WHERE kid = ?")
-                .bind(sealed)
-                .bind(kid)
-                .execute(&mut *tx)
-                .await
-                .map_err(unavailable)?;
-            changed += 1;
+        for column in &LASTING {
+            changed += reseal_lasting(&mut tx, &self.sealer, column).await?;
         }
-        let check: Vec<u8> = sqlx::query_scalar("SELECT value FROM vestibule_meta WHERE name = ?")
-            .bind(KEY_CHECK)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(unavailable)?;
-        if let Some(sealed) = again(&self.sealer, "vestibule_meta", KEY_CHECK, &check)? {
-            sqlx::query("UPDATE vestibule_meta SET value = ? WHERE name = ?")
-                .bind(sealed)
-                .bind(KEY_CHECK)
-                .execute(&mut *tx)
-                .await
-                .map_err(unavailable)?;
-            changed += 1;
-        }
+        changed += reseal_provider_sessions(&mut tx, &self.sealer).await?;
         changed += reseal_one_time(&mut tx, &self.sealer).await?;
         tx.commit().await.map_err(unavailable)?;
         Ok(changed)
@@ -258,11 +233,63 @@ pub(super) async fn health(store: &SqliteStore) -> StoreResult<StoreHealth> {
     })
 }
 
-/// One-time values live for minutes; one that does not open is removed instead of sealed anew.
-async fn reseal_one_time(
-    connection: &mut sqlx::sqlite::SqliteConnection,
+/// Values that nothing replaces: one that does not open stops the whole.
+async fn reseal_lasting(
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+    column: &SealedColumn,
+) -> StoreResult<u64> {
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as(column.select).fetch_all(&mut *connection).await.map_err(unavailable)?;
+    let mut changed = 0;
+    for (row, sealed) in rows {
+        let Some(sealed) = again(sealer, column.table, &row, &sealed)? else { continue };
+        sqlx::query(column.update)
+            .bind(row)
+            .bind(sealed)
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+        changed += 1;
+    }
+    Ok(changed)
+}
+
+/// A session whose tokens do not open ends: its provider could no longer end it. One by one,
+/// since there may be many and each holds some kilobytes.
+async fn reseal_provider_sessions(
+    connection: &mut SqliteConnection,
     sealer: &Sealer,
 ) -> StoreResult<u64> {
+    let ids: Vec<String> = sqlx::query_scalar("SELECT session_id FROM provider_sessions")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let mut changed = 0;
+    for id in ids {
+        let sealed: Vec<u8> =
+            sqlx::query_scalar("SELECT tokens FROM provider_sessions WHERE session_id = ?")
+                .bind(&id)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(unavailable)?;
+        let query = match again(sealer, provider_sessions::TABLE, &id, &sealed) {
+            Ok(None) => continue,
+            Ok(Some(sealed)) => {
+                sqlx::query("UPDATE provider_sessions SET tokens = ?2 WHERE session_id = ?1")
+                    .bind(id)
+                    .bind(sealed)
+            }
+            Err(_) => sqlx::query("DELETE FROM sessions WHERE id = ?1").bind(id),
+        };
+        query.execute(&mut *connection).await.map_err(unavailable)?;
+        changed += 1;
+    }
+    Ok(changed)
+}
+
+/// One-time values live for minutes; one that does not open is removed instead of sealed anew.
+async fn reseal_one_time(connection: &mut SqliteConnection, sealer: &Sealer) -> StoreResult<u64> {
     let rows: Vec<(String, String, Vec<u8>)> =
         sqlx::query_as("SELECT kind, lower(hex(key)), value FROM one_time")
             .fetch_all(&mut *connection)
