@@ -2,11 +2,17 @@
 //! environment and `POST /api/v1/admin/providers` all come through here, so that they mean
 //! the same and are refused for the same reasons.
 
+mod place;
+mod redirect;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Provider, ProviderOrigin};
+use super::{Provider, ProviderKind, ProviderOrigin};
 use crate::return_to::Origin;
 use crate::secret::Secret;
 
@@ -106,10 +112,105 @@ impl ProviderSpec {
     /// # Errors
     ///
     /// With every problem, where there is any.
+    ///
+    /// ```
+    /// use vestibule_core::return_to::Origin;
+    /// use vestibule_core::settings::provider::ProviderOrigin;
+    /// use vestibule_core::settings::provider::spec::{ProviderContext, ProviderSpec};
+    ///
+    /// let portal = Origin::parse("https://auth.example.com").unwrap();
+    /// let context = ProviderContext {
+    ///     portal: &portal,
+    ///     development: false,
+    ///     default_redirect_uri: "https://auth.example.com/api/v1/auth/callback/<id>",
+    ///     origin: ProviderOrigin::File,
+    /// };
+    /// let mut spec = ProviderSpec { id: "pocket-id".to_owned(), ..Default::default() };
+    /// assert_eq!(spec.resolve(&context).unwrap_err().len(), 2, "where it is, and our name there");
+    ///
+    /// spec.issuer = Some("https://id.example.com".to_owned());
+    /// spec.client_id = "vestibule".to_owned();
+    /// let provider = spec.resolve(&context).unwrap();
+    /// assert!(provider.pkce && provider.client_secret.is_none());
+    /// assert!(provider.redirect_uri.ends_with("/callback/pocket-id"));
+    /// ```
     pub fn resolve(&self, context: &ProviderContext<'_>) -> Result<Provider, Vec<SpecProblem>> {
-        let _ = context;
-        Err(Vec::new())
+        let mut problems = Vec::new();
+        words::check_id(&self.id, &mut problems);
+        // Without a kind nothing is known of the rest: what it lacks would be a guess.
+        let Some(kind) = words::kind(self, &mut problems) else { return Err(problems) };
+        let place = place::resolve(self, kind, context.development, &mut problems);
+        let client_id = words::client_id(self, &mut problems);
+        let client_secret =
+            self.client_secret.clone().filter(|secret| !secret.expose_secret().is_empty());
+        let pkce = words::pkce(self, client_secret.is_some(), &mut problems);
+        let label = words::label(self, kind, &mut problems);
+        let scopes = words::scopes(self, kind, &mut problems);
+        let allowed_domains = words::allowed_domains(self, &mut problems);
+        let mfa_from = words::mfa_from(self, &mut problems);
+        let redirect_uri = redirect::resolve(self, context, &mut problems);
+        let claims = words::claims(self, &mut problems);
+        let groups = words::groups(self, &mut problems);
+        let roles = words::roles(self, &mut problems);
+        let place = match place {
+            Some(place) if problems.is_empty() => place,
+            _ => return Err(problems),
+        };
+        Ok(Provider {
+            id: self.id.as_str().into(),
+            kind,
+            place,
+            client_id,
+            client_secret,
+            label,
+            scopes,
+            pkce,
+            enabled: self.enabled.unwrap_or(true),
+            allowed_domains,
+            auto_approve: self.auto_approve.unwrap_or(false),
+            trust_email: self.trust_email.unwrap_or(true),
+            mfa_from,
+            redirect_uri,
+            claims,
+            groups,
+            roles,
+            origin: context.origin,
+        })
     }
+}
+
+impl ProviderKind {
+    /// Every kind, in the order that documents name them.
+    pub const ALL: [Self; 4] = [Self::Oidc, Self::Google, Self::Github, Self::Authentik];
+
+    /// Reads the word of configuration and JSON.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// What is asked for where nobody says otherwise.
+    pub const fn default_scopes(self) -> &'static [&'static str] {
+        match self {
+            Self::Github => &["read:user", "user:email", "read:org"],
+            Self::Authentik | Self::Google | Self::Oidc => &["openid", "profile", "email"],
+        }
+    }
+}
+
+impl SpecProblem {
+    fn new(
+        key: &str,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { key: key.to_owned(), code, message: message.into(), help: help.into() }
+    }
+}
+
+/// What a key says; an empty text says nothing.
+fn said(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Option<Secret>, D::Error> {
