@@ -270,6 +270,7 @@ fn identity(name: &str, person: &Person) -> Identity {
         auth_time,
         amr: Arc::new([]),
         mfa: person.mfa,
+        provider_tokens: None,
         claims: person
             .claims
             .iter()
