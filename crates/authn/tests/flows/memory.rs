@@ -580,6 +580,10 @@ impl Store for Memory {
         provider: ProviderSession,
     ) -> StoreResult<()> {
         let mut rows = self.rows()?;
+        rows.account(session.account).ok_or(StoreError::NotFound)?;
+        if rows.tokens.contains_key(&token) {
+            return Err(StoreError::Conflict("token"));
+        }
         rows.tokens.insert(token, (session.id, None));
         rows.at_provider.insert(session.id, provider);
         rows.sessions.push(session);

@@ -1,4 +1,4 @@
-//! The claims. Each gets an empty store.
+//! The claims, and what their arrangement needs. Each gets an empty store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use vestibule_core::group::Group;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::time::UnixMillis;
 
-type Port = Arc<dyn Store>;
+pub(crate) type Port = Arc<dyn Store>;
 
-const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-fn person(name: &str) -> NewAccount {
+pub(crate) fn person(name: &str) -> NewAccount {
     NewAccount {
         id: AccountId(uuid::Uuid::new_v4()),
         username: name.to_owned(),
@@ -35,11 +35,11 @@ fn person(name: &str) -> NewAccount {
     }
 }
 
-async fn made(store: &Port, name: &str) -> Account {
+pub(crate) async fn made(store: &Port, name: &str) -> Account {
     store.create_account(person(name), CreateCondition::Always).await.unwrap()
 }
 
-fn session_of(account: AccountId, kind: SessionKind) -> SessionRecord {
+pub(crate) fn session_of(account: AccountId, kind: SessionKind) -> SessionRecord {
     SessionRecord {
         id: SessionId(uuid::Uuid::new_v4()),
         account,
@@ -57,14 +57,14 @@ fn session_of(account: AccountId, kind: SessionKind) -> SessionRecord {
     }
 }
 
-async fn signed_in(store: &Port, account: AccountId, token: u8) -> SessionId {
+pub(crate) async fn signed_in(store: &Port, account: AccountId, token: u8) -> SessionId {
     let session = session_of(account, SessionKind::Browser);
     let id = session.id;
     store.create_session(session, Some([token; 32])).await.unwrap();
     id
 }
 
-fn key_of(owner: AccountId, name: &str) -> ApiKeyRecord {
+pub(crate) fn key_of(owner: AccountId, name: &str) -> ApiKeyRecord {
     ApiKeyRecord {
         id: KeyId(uuid::Uuid::new_v4()),
         owner,
