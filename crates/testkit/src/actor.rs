@@ -203,6 +203,66 @@ impl Actor {
         }
     }
 
+    /// As [`Actor::navigate`], and on to servers that the gateway sends the browser to: whatever
+    /// URL names a socket is asked there.
+    pub fn travel(&mut self, url: &str) -> Landing {
+        let mut url = self.url(url);
+        let mut visited = vec![url.clone()];
+        loop {
+            let response = self.visit(&url);
+            let redirect = matches!(response.status, 301 | 302 | 303 | 307 | 308);
+            match response.header("location") {
+                Some(location) if redirect => url = absolute(&url, location),
+                _ => return Landing { url, response, visited },
+            }
+            visited.push(url.clone());
+            assert!(visited.len() <= MOST_REDIRECTS, "a loop of redirects: {visited:#?}");
+        }
+    }
+
+    /// One step of [`Actor::travel`].
+    pub fn visit(&mut self, url: &str) -> Response {
+        let request = self.dressed(Request::get(url).navigation());
+        let ours = Request::get(&self.portal).authority == request.authority;
+        let response = match request.authority.parse() {
+            Ok(socket) if !ours => Client::plain(socket).send(&request),
+            _ => self.client.send(&request),
+        };
+        self.keep(request.host(), &response);
+        response
+    }
+
+    /// Who this is at the providers of a test.
+    #[must_use]
+    pub fn known_as(mut self, person: &str) -> Self {
+        self.set_cookie("127.0.0.1", "person", person);
+        self
+    }
+
+    /// Signs in at a provider as a browser does: start, provider, callback, and on to where it
+    /// leads. `rd` may be empty.
+    pub fn sign_in_with(&mut self, provider: &str, rd: &str) -> Landing {
+        self.travel(&self.start_url(provider, rd))
+    }
+
+    /// The start alone: the answer that should lead to the provider.
+    pub fn start_with(&mut self, provider: &str, rd: &str) -> Response {
+        self.visit(&self.start_url(provider, rd))
+    }
+
+    /// The start and the way to the provider; the URL that it sends the browser back to.
+    #[track_caller]
+    pub fn callback_of(&mut self, provider: &str, rd: &str) -> String {
+        let start = self.start_with(provider, rd);
+        let back = self.visit(start.location());
+        back.location().to_owned()
+    }
+
+    fn start_url(&self, provider: &str, rd: &str) -> String {
+        let rd = if rd.is_empty() { String::new() } else { format!("?rd={}", encode(rd)) };
+        format!("{}/api/v1/auth/login/{provider}{rd}", self.portal)
+    }
+
     /// Asks a door about a request without a body: what the app's host would answer at the
     /// proxy door, or the hook's answer.
     pub fn ask(&mut self, door: Door, method: &str, url: &str) -> Response {

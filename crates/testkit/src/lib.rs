@@ -36,6 +36,9 @@
 //! | [`Ca`] | a test authority and its leaves |
 //! | [`Peer`] | a real nginx, Caddy, Traefik or anything else that is started with a file |
 //! | [`Browser`] | Chromium through chromedriver |
+//! | [`provider::Op`], [`provider::Mutant`] | an OpenID provider, honest or wrong in one way, ill at one endpoint, with other keys or another clock; logout tokens |
+//! | [`github::Github`] | a server that speaks OAuth 2 as GitHub does |
+//! | [`ForeignIssuer`], [`jose`] | an issuer of bearer tokens with keys and introspection; tokens of any bytes |
 //! | [`part`], [`skip`] | an absent peer is a counted, printed skip, a failure under `VESTIBULE_TEST_REQUIRE=all` |
 //! | [`until`] | polling with a deadline; there are no sleeps |
 //!
@@ -66,12 +69,17 @@ mod child;
 mod fault;
 pub mod frames;
 mod gateway;
+pub mod github;
 pub mod h2;
 mod http1;
+mod issuer;
+pub mod jose;
 mod parts;
 mod peer;
+pub mod provider;
 mod recorder;
 mod script;
+mod service;
 mod wait;
 pub mod ws;
 
@@ -82,11 +90,13 @@ pub use child::{Child, Cli};
 pub use fault::{BlackHole, Fault, FaultProxy};
 pub use gateway::{Gateway, GatewayBuilder, Listening, PASSWORD, PORTAL, Prepared, Route, TRUSTED};
 pub use http1::{Client, Conn, Request, Response};
+pub use issuer::ForeignIssuer;
 pub use parts::{part, skip};
 pub use peer::{Peer, free_port};
 pub use recorder::{Answer, Recorded, Recorder};
 pub use rustix::process::Signal;
 pub use script::{Scene, Script};
+pub use service::{Heard, parameter, parameters};
 /// Every header name that may assert an identity, of all presets.
 pub use vestibule_core::assertion::MANAGED;
 pub use wait::{DEADLINE, until, until_within};

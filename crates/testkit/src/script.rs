@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::wait::DEADLINE;
 
@@ -34,7 +34,12 @@ pub struct Scene {
 impl Script {
     /// Plays the same function on every connection; the connection ends with it.
     pub fn start(play: impl Fn(&mut Scene) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), play)
+    }
+
+    /// As [`Script::start`], on a given address, for servers that come late or come back.
+    pub fn at(address: SocketAddr, play: impl Fn(&mut Scene) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         let (state, play) = (Arc::clone(&shared), Arc::new(play));
@@ -139,6 +144,23 @@ impl Scene {
             }
         }
         came
+    }
+
+    /// Keeps the other side waiting; ends early where the script is stopped.
+    pub fn hold(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.stopped() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(20)));
+        }
+    }
+
+    /// Whether the script is stopped: long scenes then end.
+    pub fn stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::SeqCst)
     }
 
     /// Whether any byte stands ready or comes within that time.
