@@ -2,15 +2,21 @@
 
 use std::path::Path;
 
-use vestibule_authn::ports::{AccountChange, ApiKeyChange, SessionKind, Store as _};
+use vestibule_authn::ports::{
+    AccountChange, ApiKeyChange, DeniedBy, DeniedJwt, OneTimeKind, SessionKind, Store as _,
+};
 use vestibule_core::account::{Role, Status};
+use vestibule_core::secret::Secret;
 use vestibule_core::time::UnixMillis;
 use vestibule_store::OpenError;
 use vestibule_store::backup::{self, RestoreError};
 use vestibule_store::lock::ServerLock;
 use vestibule_store::sqlite::SqliteStore;
 
-use crate::fixture::{LATER, NOW, Place, account, api_key, key, session, sql};
+use crate::fixture::{
+    BACK_TO_THE_FIRST_SCHEMA, ISSUER, LATER, NOW, Place, account, api_key, key, link,
+    provider_session, session, sql, stored_provider,
+};
 
 #[tokio::test]
 async fn seed_003_87_x43_a_restore_brings_accounts_back_and_nothing_revoked() {
@@ -71,6 +77,96 @@ async fn seed_003_87_x43_a_restore_brings_accounts_back_and_nothing_revoked() {
     let previous = SqliteStore::open(&done.previous.unwrap(), &[key(1)]).await.unwrap();
     assert!(previous.account(bob.id).await.unwrap().is_none());
     assert_eq!(previous.sessions(None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn x43_a_restore_revives_no_identity_provider_or_denied_token() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ann = account(&store, "ann", Role::Admin).await;
+    let bob = account(&store, "bob", Role::User).await;
+    let cid = account(&store, "cid", Role::User).await;
+    for (account, subject) in
+        [(&ann, "kept"), (&ann, "unlinked"), (&ann, "moved"), (&bob, "bob"), (&cid, "cid")]
+    {
+        store.add_provider_link(link(account, subject), None, false).await.unwrap();
+    }
+    for id in ["kept", "removed", "switched-off"] {
+        store.create_stored_provider(stored_provider(id, Some("secret"))).await.unwrap();
+    }
+    let denied =
+        |sub: &str| DeniedJwt { issuer: ISSUER.to_owned(), by: DeniedBy::Sub(sub.to_owned()) };
+    store.deny_jwt(denied("both"), NOW).await.unwrap();
+    let session = provider_session(&store, &ann, 1).await;
+    let replay = OneTimeKind::LogoutToken;
+    store.remember_once(replay, [1; 32], NOW, LATER).await.unwrap();
+    let copy = store.backup(&place.dir.path().join("copy.db.gz"), NOW).await.unwrap();
+
+    for subject in ["unlinked", "moved"] {
+        store.delete_provider_link(ann.id, ISSUER, subject).await.unwrap();
+    }
+    store.add_provider_link(link(&bob, "moved"), None, false).await.unwrap();
+    store.delete_account(cid.id).await.unwrap();
+    store.delete_stored_provider("removed").await.unwrap();
+    let mut off = stored_provider("switched-off", None);
+    off.spec.enabled = Some(false);
+    store.change_stored_provider(off).await.unwrap();
+    store.deny_jwt(denied("since"), NOW).await.unwrap();
+    store.allow_jwt(&denied("both")).await.unwrap();
+    store.close().await;
+
+    let done = backup::restore(&copy, &place.file(), place.dir.path(), &[key(1)]).await.unwrap();
+    let carried = done.carried.unwrap();
+    assert_eq!((carried.links_removed, carried.providers_off, carried.jwts_denied), (2, 2, 1));
+    let store = place.open().await;
+    assert_eq!(store.provider_links(ann.id).await.unwrap(), [link(&ann, "kept")]);
+    assert_eq!(store.provider_links(bob.id).await.unwrap(), [link(&bob, "bob")]);
+    // An account that was deleted comes back as it was.
+    assert_eq!(store.provider_links(cid.id).await.unwrap(), [link(&cid, "cid")]);
+    let providers = store.stored_providers().await.unwrap();
+    let state: Vec<_> = providers.iter().map(|p| (p.spec.id.as_str(), p.spec.enabled)).collect();
+    assert_eq!(state, [("kept", None), ("removed", Some(false)), ("switched-off", Some(false))]);
+    assert!(providers.iter().all(|p| p.spec.client_secret == Some(Secret::new("secret"))));
+    for sub in ["both", "since"] {
+        assert!(store.is_jwt_denied(ISSUER, sub, None).await.unwrap(), "{sub}");
+    }
+    assert!(store.provider_session(session).await.unwrap().is_none());
+    assert!(store.sessions(None).await.unwrap().is_empty(), "somebody is signed in");
+}
+
+#[tokio::test]
+async fn x43_stores_of_the_first_schema_are_restored_and_restored_over() {
+    let place = Place::new();
+    let dir = place.dir.path();
+    let store = place.open().await;
+    let ann = account(&store, "ann", Role::Admin).await;
+    let current = store.backup(&dir.join("current.db"), NOW).await.unwrap();
+    let old = store.backup(&dir.join("old.db"), NOW).await.unwrap();
+    let revoked = api_key(&store, &ann, "k", 1).await;
+    let with_key = store.backup(&dir.join("key.db"), NOW).await.unwrap();
+    store.delete_api_key(revoked).await.unwrap();
+    store.deny_jwt(denied_by_jti(), NOW).await.unwrap();
+    store.close().await;
+    sql(&old, BACK_TO_THE_FIRST_SCHEMA).await;
+
+    // An old backup into a current store: what was denied since stays so.
+    let done = backup::restore(&old, &place.file(), dir, &[key(1)]).await.unwrap();
+    assert_eq!(done.carried.unwrap().jwts_denied, 1);
+    let store = place.open().await;
+    assert_eq!(store.account(ann.id).await.unwrap(), Some(ann.clone()));
+    assert!(store.is_jwt_denied(ISSUER, "ann", Some("t")).await.unwrap());
+    store.close().await;
+
+    // A current backup over an old store: its keys still count.
+    sql(&place.file(), BACK_TO_THE_FIRST_SCHEMA).await;
+    let done = backup::restore(&with_key, &place.file(), dir, &[key(1)]).await.unwrap();
+    assert_eq!(done.carried.unwrap().keys_removed, 1);
+    backup::restore(&current, &place.file(), dir, &[key(1)]).await.unwrap();
+    assert!(place.open().await.provider_links(ann.id).await.unwrap().is_empty());
+}
+
+fn denied_by_jti() -> DeniedJwt {
+    DeniedJwt { issuer: ISSUER.to_owned(), by: DeniedBy::Jti("t".to_owned()) }
 }
 
 #[tokio::test]

@@ -6,18 +6,27 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use vestibule_authn::ports::{
-    ApiKeyRecord, CreateCondition, NewAccount, SessionKind, SessionRecord, Store as _,
+    ApiKeyRecord, CreateCondition, NewAccount, ProviderLink, ProviderSession, SessionKind,
+    SessionRecord, Store as _, StoredProvider,
 };
 use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::api_key::Scopes;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
+use vestibule_core::secret::Secret;
+use vestibule_core::settings::provider::spec::ProviderSpec;
 use vestibule_core::settings::secrets::StoreKey;
 use vestibule_core::time::UnixMillis;
 use vestibule_store::OpenError;
 use vestibule_store::sqlite::SqliteStore;
 
+pub(crate) const ISSUER: &str = "https://id.example.org";
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 pub(crate) const LATER: UnixMillis = UnixMillis(1_800_003_600_000);
+
+/// Makes a store what it was before the second migration.
+pub(crate) const BACK_TO_THE_FIRST_SCHEMA: &str = "DROP TABLE provider_sessions;
+    DROP TABLE provider_links; DROP TABLE providers; DROP TABLE denied_jwts;
+    DELETE FROM vestibule_migrations WHERE version = 2;";
 
 /// A data directory.
 pub(crate) struct Place {
@@ -102,9 +111,15 @@ pub(crate) async fn session(
     kind: SessionKind,
     token: u8,
 ) -> SessionId {
-    let id = SessionId(uuid::Uuid::new_v4());
-    let record = SessionRecord {
-        id,
+    let record = session_record(account, kind);
+    let id = record.id;
+    store.create_session(record, Some([token; 32])).await.unwrap();
+    id
+}
+
+pub(crate) fn session_record(account: &Account, kind: SessionKind) -> SessionRecord {
+    SessionRecord {
+        id: SessionId(uuid::Uuid::new_v4()),
         account: account.id,
         kind,
         created_at: NOW,
@@ -117,9 +132,54 @@ pub(crate) async fn session(
         rotate: false,
         client_ip: String::new(),
         user_agent: String::new(),
-    };
-    store.create_session(record, Some([token; 32])).await.unwrap();
+    }
+}
+
+/// A session that began at a provider, with tokens that are easy to look for.
+pub(crate) async fn provider_session(store: &SqliteStore, account: &Account, n: u8) -> SessionId {
+    let record = session_record(account, SessionKind::Browser);
+    let id = record.id;
+    store.create_provider_session(record, [n; 32], kept(&format!("sub-{n}"))).await.unwrap();
     id
+}
+
+pub(crate) fn kept(sub: &str) -> ProviderSession {
+    ProviderSession {
+        provider: "pocket-id".to_owned(),
+        issuer: ISSUER.to_owned(),
+        sub: sub.to_owned(),
+        link_subject: sub.to_owned(),
+        sid: None,
+        id_token: Some(Secret::new(format!("ID token in plain of {sub}"))),
+        access_token: Secret::new(format!("access token in plain of {sub}")),
+        refresh_token: Some(Secret::new(format!("refresh token in plain of {sub}"))),
+        refresh_at: Some(LATER),
+    }
+}
+
+pub(crate) fn link(account: &Account, subject: &str) -> ProviderLink {
+    ProviderLink {
+        issuer: ISSUER.to_owned(),
+        subject: subject.to_owned(),
+        account: account.id,
+        provider: "pocket-id".to_owned(),
+        display: subject.to_owned(),
+        groups: Vec::new(),
+        role: None,
+        linked_at: NOW,
+        last_used_at: NOW,
+    }
+}
+
+pub(crate) fn stored_provider(id: &str, secret: Option<&str>) -> StoredProvider {
+    let spec = ProviderSpec {
+        id: id.to_owned(),
+        issuer: Some(ISSUER.to_owned()),
+        client_id: "client".to_owned(),
+        client_secret: secret.map(Secret::new),
+        ..ProviderSpec::default()
+    };
+    StoredProvider { spec, created_at: NOW, updated_at: NOW }
 }
 
 pub(crate) async fn api_key(store: &SqliteStore, owner: &Account, name: &str, hash: u8) -> KeyId {

@@ -10,7 +10,9 @@ use vestibule_authn::ports::{OneTimeKind, RefreshOutcome, SessionKind, Store as 
 use vestibule_core::account::Role;
 use vestibule_store::sqlite::SqliteStore;
 
-use crate::fixture::{LATER, NOW, Place, account, ask, key, session, sql};
+use crate::fixture::{
+    ISSUER, LATER, NOW, Place, account, ask, kept, key, link, session, session_record, sql,
+};
 
 #[tokio::test]
 async fn seed_002_47_a_refresh_token_deleted_by_sql_is_dead_at_once() {
@@ -74,6 +76,44 @@ async fn g14_a_one_time_value_is_taken_once_by_two_processes() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g10_a_logout_token_is_new_once_to_two_processes() {
+    let place = Place::new();
+    let stores = [Arc::new(place.open().await), Arc::new(place.open().await)];
+    let kind = OneTimeKind::LogoutToken;
+    // Each round finds the one before just over, and replaces it.
+    for round in 0..5 {
+        let now = NOW.plus(Duration::from_secs(round));
+        let end = now.plus(Duration::from_secs(1));
+        let tries = (0..100).map(|n| {
+            let store = Arc::clone(&stores[n % 2]);
+            tokio::spawn(async move { store.remember_once(kind, [1; 32], now, end).await.unwrap() })
+        });
+        let mut new = 0;
+        for attempt in tries.collect::<Vec<_>>() {
+            new += usize::from(attempt.await.unwrap());
+        }
+        assert_eq!(new, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seed_001_57_two_processes_make_one_administrator() {
+    let place = Place::new();
+    let stores = [Arc::new(place.open().await), Arc::new(place.open().await)];
+    let mut tries = Vec::new();
+    for n in 0..20 {
+        let ann = account(&stores[0], &format!("user-{n}"), Role::User).await;
+        let store = Arc::clone(&stores[n % 2]);
+        tries.push(tokio::spawn(async move { store.make_admin_if_none(ann.id).await.unwrap() }));
+    }
+    let mut made = 0;
+    for attempt in tries {
+        made += usize::from(attempt.await.unwrap());
+    }
+    assert_eq!(made, 1);
+}
+
 #[tokio::test]
 async fn an_acknowledged_write_survives_kill_9() {
     let place = Place::new();
@@ -97,7 +137,13 @@ async fn an_acknowledged_write_survives_kill_9() {
     let store = place.open().await;
     for name in acknowledged {
         let found = store.account_by_username(&name).await.unwrap();
-        assert!(found.is_some(), "{name} was acknowledged and is lost");
+        let Some(found) = found else { panic!("{name} was acknowledged and is lost") };
+        let link = store.provider_link(ISSUER, &name).await.unwrap();
+        let (_, owner) = link.unwrap_or_else(|| panic!("the identity of {name} is lost"));
+        assert_eq!(owner, found);
+        let sessions = store.sessions(Some(found.id)).await.unwrap();
+        let kept_of = store.provider_session(sessions[0].id).await.unwrap();
+        assert_eq!(kept_of, Some(kept(&name)), "the session of {name}");
     }
     assert_eq!(store.health().await.unwrap().integrity, "ok");
 }
@@ -107,7 +153,13 @@ async fn an_acknowledged_write_survives_kill_9() {
 async fn child_writes_until_it_is_killed() {
     let store = SqliteStore::open(Path::new("vestibule.db"), &[key(1)]).await.unwrap();
     for n in 0..1_000_000 {
-        let account = account(&store, &format!("user-{n}"), Role::User).await;
-        println!("\ndone {}", account.username);
+        let name = format!("user-{n}");
+        let account = account(&store, &name, Role::User).await;
+        store.add_provider_link(link(&account, &name), None, true).await.unwrap();
+        let session = session_record(&account, SessionKind::Browser);
+        let token = *session.id.0.as_bytes();
+        let token = [token, token].concat().try_into().unwrap();
+        store.create_provider_session(session, token, kept(&name)).await.unwrap();
+        println!("\ndone {name}");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use vestibule_authn::ports::{Store as _, StoreError};
+use vestibule_authn::ports::{SessionKind, Store as _, StoreError};
 use vestibule_core::account::Role;
 use vestibule_store::OpenError;
-use vestibule_store::sqlite::{self, SqliteStore};
+use vestibule_store::sqlite::{self, MigrationState, SqliteStore};
 
-use crate::fixture::{Place, account, ask, key, sql};
+use crate::fixture::{
+    BACK_TO_THE_FIRST_SCHEMA, Place, account, api_key, ask, key, link, session, sql,
+};
 
 const BETTER_AUTH: &str = "PRAGMA journal_mode = WAL;
     CREATE TABLE user (id TEXT PRIMARY KEY, email TEXT);
@@ -109,7 +111,15 @@ async fn seed_002_63_tables_are_made_at_the_first_start() {
     let place = Place::new();
     place.open().await.close().await;
     let tables = ask(&place.file(), "SELECT name FROM sqlite_schema WHERE type = 'table'").await;
-    for table in ["accounts", "sessions", "refresh_tokens", "api_keys", "audit"] {
+    for table in [
+        "accounts",
+        "sessions",
+        "refresh_tokens",
+        "api_keys",
+        "audit",
+        "provider_links",
+        "providers",
+    ] {
         assert!(tables.iter().any(|name| name == table), "{table} is not in {tables:?}");
     }
     assert_eq!(place.names(), ["vestibule.db"], "files were left behind");
@@ -136,6 +146,59 @@ async fn seed_002_64_seed_002_65_an_older_schema_is_brought_up_and_status_tells_
     assert_eq!(states[0].version, 1);
     assert_eq!(sqlite::status(&file).await.unwrap(), states);
     account(&place.open().await, "ann", Role::Admin).await;
+}
+
+#[tokio::test]
+async fn seed_002_64_a_store_of_the_first_schema_is_brought_up_with_what_it_holds() {
+    let place = Place::new();
+    let file = place.file();
+    let store = place.open().await;
+    let ann = account(&store, "ann", Role::Admin).await;
+    let session = session(&store, &ann, SessionKind::Browser, 1).await;
+    api_key(&store, &ann, "k", 2).await;
+    store.set_note("a", "1").await.unwrap();
+    store.close().await;
+    sql(&file, BACK_TO_THE_FIRST_SCHEMA).await;
+    let applied = |states: &[MigrationState]| states.iter().map(|s| s.applied).collect::<Vec<_>>();
+    assert_eq!(applied(&sqlite::status(&file).await.unwrap()), [true, false]);
+    assert_eq!(sqlite::check(&file).await.unwrap().schema_version, 1);
+    // A key that does not fit is noticed before the schema is touched.
+    let before = std::fs::read(&file).unwrap();
+    assert!(SqliteStore::open(&file, &[key(9)]).await.is_err());
+    assert!(std::fs::read(&file).unwrap() == before, "it was changed");
+
+    let store = place.open().await;
+    assert_eq!(applied(&sqlite::status(&file).await.unwrap()), [true, true]);
+    assert_eq!(store.account(ann.id).await.unwrap().as_ref(), Some(&ann));
+    let found = store.session_by_token(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!((found.session.id, &found.account), (session, &ann));
+    assert!(store.api_key_by_hash(&[2; 32]).await.unwrap().is_some());
+    assert_eq!(store.note("a").await.unwrap().as_deref(), Some("1"));
+    assert!(store.provider_session(session).await.unwrap().is_none());
+    store.add_provider_link(link(&ann, "ann"), None, false).await.unwrap();
+    assert_eq!(store.provider_links(ann.id).await.unwrap(), [link(&ann, "ann")]);
+    assert_eq!(sqlite::check(&file).await.unwrap().complaints, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_made_current_has_the_schema_of_a_new_one() {
+    let (old, new) = (Place::new(), Place::new());
+    for place in [&old, &new] {
+        place.open().await.close().await;
+    }
+    sql(&old.file(), BACK_TO_THE_FIRST_SCHEMA).await;
+    old.open().await.close().await;
+    let schema = "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY type, name";
+    assert_eq!(ask(&old.file(), schema).await, ask(&new.file(), schema).await);
+}
+
+#[tokio::test]
+async fn g8_the_schema_itself_refuses_an_identity_without_subject() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ann = account(&store, "ann", Role::Admin).await;
+    assert!(store.add_provider_link(link(&ann, ""), None, false).await.is_err());
+    assert!(store.provider_links(ann.id).await.unwrap().is_empty());
 }
 
 #[tokio::test]
