@@ -16,10 +16,11 @@ use futures_util::FutureExt as _;
 
 use vestibule_core::api_key::RateLimit;
 use vestibule_core::credential::CredentialKind;
-use vestibule_core::identity::Identity;
+use vestibule_core::identity::{Identity, ProviderTokens};
 use vestibule_core::time::UnixMillis;
 use vestibule_core::verdict::Reason;
 
+use crate::foreign::{self, ForeignToken};
 use crate::identity_cache::{CacheKey, Entry, Flight, Form, Life, Subject};
 use crate::keyring::{self, sha256};
 use crate::ports::{AuditEvent, Digest, SessionFound, SessionKind, StoreError, StoreResult};
@@ -54,6 +55,8 @@ pub enum Presented {
     ApiKey(String),
     /// Ours by form and already known to be malformed.
     Bad,
+    /// A bearer token of a `[[jwt_issuer]]` by form.
+    Foreign(ForeignToken),
     /// Nothing.
     Nothing,
     /// An access token of ours by form (`iss` is the portal).
@@ -67,11 +70,21 @@ impl fmt::Debug for Presented {
         f.write_str(match self {
             Self::ApiKey(_) => "ApiKey",
             Self::Bad => "Bad",
+            Self::Foreign(_) => "Foreign",
             Self::Nothing => "Nothing",
             Self::Session(_) => "Session",
             Self::Token(_) => "Token",
         })
     }
+}
+
+/// Credentials that are ours only because the route's rules name them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Takes<'a> {
+    /// `basic`
+    pub basic: bool,
+    /// The names behind `jwt:`, whose opaque tokens are ours here.
+    pub issuers: &'a [Arc<str>],
 }
 
 /// What [`crate::Authn::read`] found.
@@ -89,6 +102,14 @@ pub struct Reading {
     pub basic: bool,
 }
 
+impl Reading {
+    /// Whether the credential that decides is a bearer token of a `[[jwt_issuer]]`: the one
+    /// kind that a route may pass on.
+    pub const fn is_foreign(&self) -> bool {
+        matches!(self.presented, Presented::Foreign(_))
+    }
+}
+
 /// What a credential proved.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -104,19 +125,30 @@ pub enum Outcome {
     Unavailable,
 }
 
+/// What a look-up needs besides the digest.
+#[derive(Clone)]
+enum Shown {
+    /// Nothing.
+    Digest,
+    /// The token, and who shows it first, for the log.
+    Foreign(ForeignToken, IpAddr),
+    /// The token.
+    Token(String),
+}
+
 /// Failing look-ups of one client, which cost the store something: more are not made.
 const BAD_CREDENTIALS: RateLimit = RateLimit { requests: 100, window: Duration::from_secs(5) };
 /// Uses of a session or key are noted for the store at most this often.
 const NOTE_EVERY_MILLIS: i64 = 5000;
 
 impl Authn {
-    /// Classifies what a request shows. `takes_basic`: the route's rules name `basic`.
-    /// No look-up is made; a cookie whose tag does not hold is nothing.
-    pub fn read(&self, headers: &CredentialHeaders<'_>, takes_basic: bool) -> Reading {
+    /// Classifies what a request shows, for a route that takes this besides. No look-up is
+    /// made; a cookie whose tag does not hold is nothing.
+    pub fn read(&self, headers: &CredentialHeaders<'_>, takes: Takes<'_>) -> Reading {
         let active = self.active.load();
         let api_key = headers.x_api_key.and_then(|value| self.read_key(&active, trim(value)));
         let authorization =
-            headers.authorization.and_then(|v| self.read_authorization(&active, v, takes_basic));
+            headers.authorization.and_then(|v| self.read_authorization(&active, v, takes));
         let (session, has_own_cookies) = read_cookies(&active, headers.cookies);
         let mut reading = Reading {
             presented: Presented::Nothing,
@@ -159,7 +191,7 @@ impl Authn {
                 return Some(outcome);
             }
         };
-        if let Some(entry) = self.cache.get(&key) {
+        if let Some(entry) = self.cache.get(&key, now) {
             self.counters.hit(key.0);
             return Some(self.judge(&active, &entry, key.0, audience, client, now));
         }
@@ -193,9 +225,11 @@ impl Authn {
                 return outcome;
             }
         };
-        // Only keys without check digits can be guessed at the store's cost.
+        // Only keys without check digits can be guessed at the store's cost, and only tokens
+        // that an issuer is asked about at the issuer's.
         let guessable = match &reading.presented {
             Presented::ApiKey(text) => !api_key::has_check_digits(&active.keyring.check, text),
+            Presented::Foreign(token) => token.is_guessable(),
             _ => false,
         };
         let guesses = rate_limit::Subject::BadCredentials(network(client));
@@ -206,11 +240,12 @@ impl Authn {
                 return Outcome::RateLimited(limited);
             }
         }
-        let token = match &reading.presented {
-            Presented::Token(token) => Some(token.clone()),
-            _ => None,
+        let shown = match &reading.presented {
+            Presented::Token(token) => Shown::Token(token.clone()),
+            Presented::Foreign(token) => Shown::Foreign(token.clone(), client),
+            _ => Shown::Digest,
         };
-        match self.load(key, token, now).await {
+        match self.load(key, &shown, now).await {
             Ok(Some(entry)) => self.judge(&active, &entry, key.0, audience, client, now),
             Ok(None) => {
                 if guessable {
@@ -260,14 +295,14 @@ impl Authn {
         &self,
         active: &Active,
         value: &[u8],
-        takes_basic: bool,
+        takes: Takes<'_>,
     ) -> Option<(Presented, bool)> {
         let value = trim(value);
         let end =
             value.iter().position(|b| matches!(b, b' ' | b'\t' | b',')).unwrap_or(value.len());
         let (scheme, rest) = value.split_at_checked(end)?;
         if scheme.eq_ignore_ascii_case(b"basic") {
-            return takes_basic.then(|| (self.read_basic(active, rest), true));
+            return takes.basic.then(|| (self.read_basic(active, rest), true));
         }
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return None;
@@ -276,12 +311,12 @@ impl Authn {
         // not ours stays the app's, ours is bad.
         let strict = rest.strip_prefix(b" ").filter(|token| is_token68(token));
         let lenient = strict.unwrap_or_else(|| first_word(rest));
-        if lenient.len() > jwt::LONGEST && is_jwt_shaped(lenient) {
+        if lenient.len() > jwt::LONGEST && foreign::is_jwt_shaped(lenient) {
             return Some((Presented::Bad, false));
         }
         let presented = match self.read_key(active, lenient) {
             Some(presented) => presented,
-            None => read_token(active, lenient)?,
+            None => foreign::read(active, lenient, takes.issuers)?,
         };
         Some((if strict.is_some() { presented } else { Presented::Bad }, false))
     }
@@ -320,12 +355,18 @@ impl Authn {
                     return Outcome::NotPresented;
                 }
                 self.note_session(entry, now);
+                self.renew_where_due(entry, now);
             }
             Form::Token => {
                 if over {
                     return Outcome::Rejected(Reason::InvalidCredential);
                 }
                 self.note_session(entry, now);
+            }
+            Form::Jwt | Form::Opaque => {
+                if over {
+                    return Outcome::Rejected(Reason::InvalidCredential);
+                }
             }
             Form::Key | Form::Basic => {
                 if over {
@@ -343,7 +384,7 @@ impl Authn {
     fn missing(&self, form: Form, client: IpAddr, now: UnixMillis) -> Outcome {
         match form {
             Form::Session => Outcome::NotPresented,
-            Form::Token => Outcome::Rejected(Reason::InvalidCredential),
+            Form::Jwt | Form::Opaque | Form::Token => Outcome::Rejected(Reason::InvalidCredential),
             Form::Basic | Form::Key => {
                 self.refused_line(client, "unknown", now);
                 Outcome::Rejected(Reason::InvalidCredential)
@@ -372,6 +413,21 @@ impl Authn {
             && let Some(session) = entry.identity.session
         {
             self.pending.sessions.note(session, now);
+        }
+    }
+
+    /// Has the tokens of the session's provider renewed where they have ended: once, by the
+    /// task that looks after such things, while this request goes on.
+    fn renew_where_due(&self, entry: &Entry, now: UnixMillis) {
+        let due = entry.own.renew_at.load(Ordering::Relaxed);
+        if due == 0 || now.0 < due {
+            return;
+        }
+        let only = &entry.own.renew_at;
+        if only.compare_exchange(due, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && let Some(session) = entry.identity.session
+        {
+            self.renewals.push(session);
         }
     }
 
@@ -424,11 +480,11 @@ impl Authn {
     async fn load(
         self: &Arc<Self>,
         key: CacheKey,
-        token: Option<String>,
+        shown: &Shown,
         now: UnixMillis,
     ) -> StoreResult<Option<Arc<Entry>>> {
         for _ in 0..8 {
-            let flight = self.cache.flight(key, || self.take_off(key, token.clone(), now));
+            let flight = self.cache.flight(key, || self.take_off(key, shown.clone(), now));
             match flight.await {
                 Ok(Some(entry)) if !self.cache.is_fresh(&entry) => {}
                 landed => return landed,
@@ -438,7 +494,7 @@ impl Authn {
     }
 
     /// Starts a fill on the service runtime; it goes on where the one who asked leaves.
-    fn take_off(self: &Arc<Self>, key: CacheKey, token: Option<String>, now: UnixMillis) -> Flight {
+    fn take_off(self: &Arc<Self>, key: CacheKey, shown: Shown, now: UnixMillis) -> Flight {
         struct Landing(Arc<Authn>, CacheKey);
         impl Drop for Landing {
             fn drop(&mut self) {
@@ -448,7 +504,7 @@ impl Authn {
         let this = self.clone();
         let task = self.service.spawn(async move {
             let landing = Landing(this, key);
-            landing.0.fill(key, token.as_deref(), now).await
+            landing.0.fill(key, &shown, now).await
         });
         let result = async move {
             task.await.unwrap_or_else(|_| {
@@ -461,9 +517,16 @@ impl Authn {
     async fn fill(
         &self,
         key: CacheKey,
-        token: Option<&str>,
+        shown: &Shown,
         now: UnixMillis,
     ) -> StoreResult<Option<Arc<Entry>>> {
+        if let Shown::Foreign(token, client) = shown {
+            return self.fill_foreign(key, token, *client, now).await;
+        }
+        let token = match shown {
+            Shown::Token(token) => Some(&**token),
+            _ => None,
+        };
         let mut last = None;
         for _ in 0..8 {
             let (epoch, world) = (self.cache.epoch(), self.cache.world());
@@ -472,6 +535,8 @@ impl Authn {
                 Form::Session => self.fill_session(&key.1, generation, world, now).await?,
                 Form::Token => self.fill_token(token, generation, world, now).await?,
                 Form::Key | Form::Basic => self.fill_key(key, generation, world, now).await?,
+                // Never without what was shown.
+                Form::Jwt | Form::Opaque => None,
             };
             if self.cache.epoch() != epoch {
                 last = found;
@@ -506,7 +571,23 @@ impl Authn {
             return Ok(None);
         }
         let host = found.host.as_deref().map(|host| Box::from(without_port(host)));
-        Ok(self.session_entry(&found, CredentialKind::Session, host, generation, world, now))
+        let entry =
+            self.session_entry(&found, CredentialKind::Session, host, generation, world, now);
+        let began_at_provider = found.session.amr.iter().any(|word| word == "fed");
+        let Some(mut entry) = entry else { return Ok(None) };
+        if !began_at_provider {
+            return Ok(Some(entry));
+        }
+        if let Some(kept) = self.store.provider_session(found.session.id).await? {
+            entry.own.renew_at.store(kept.refresh_at.map_or(0, |at| at.0), Ordering::Relaxed);
+            let mut identity = Identity::clone(&entry.identity);
+            identity.provider_tokens = Some(Arc::new(ProviderTokens {
+                access_token: kept.access_token,
+                id_token: kept.id_token,
+            }));
+            entry.identity = Arc::new(identity);
+        }
+        Ok(Some(entry))
     }
 
     async fn fill_token(
@@ -575,6 +656,7 @@ impl Authn {
             account: self.cache.life(Subject::Account(found.account.id)),
             own,
             world,
+            believed_until: UnixMillis(i64::MAX),
         })
     }
 
@@ -608,6 +690,7 @@ impl Authn {
             account: self.cache.life(Subject::Account(owner.id)),
             own,
             world,
+            believed_until: UnixMillis(i64::MAX),
         }))
     }
 }
@@ -620,6 +703,7 @@ fn cache_key(reading: &Reading) -> Result<CacheKey, Outcome> {
             Ok((form, sha256(text.as_bytes())))
         }
         Presented::Bad => Err(Outcome::Rejected(Reason::InvalidCredential)),
+        Presented::Foreign(token) => Ok(token.cache_key()),
         Presented::Nothing => Err(Outcome::NotPresented),
         Presented::Session(digest) => Ok((Form::Session, *digest)),
         Presented::Token(token) => Ok((Form::Token, sha256(token.as_bytes()))),
@@ -662,24 +746,6 @@ fn read_cookies(active: &Active, fields: &[&[u8]]) -> (Option<Digest>, bool) {
         return (None, ours);
     }
     (value.and_then(|token| keyring::open(&active.keyring.session, token)), ours)
-}
-
-/// A JWT whose `iss` is ours, or an issuer's that the settings name. The latter cannot be
-/// checked yet, and is refused rather than passed on.
-fn read_token(active: &Active, token: &[u8]) -> Option<Presented> {
-    if !is_jwt_shaped(token) {
-        return None;
-    }
-    let token = std::str::from_utf8(token).ok()?;
-    let issuer = jwt::claimed_issuer(token)?;
-    if issuer == active.portal {
-        return Some(Presented::Token(token.to_owned()));
-    }
-    active.settings.jwt_issuers.iter().any(|known| known.issuer == issuer).then_some(Presented::Bad)
-}
-
-fn is_jwt_shaped(token: &[u8]) -> bool {
-    token.starts_with(b"ey") && token.iter().filter(|&&b| b == b'.').count() == 2
 }
 
 /// token68 of RFC 9110, 11.2.

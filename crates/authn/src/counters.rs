@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::Authn;
-use crate::identity_cache::Form;
+use crate::identity_cache::{FORMS, Form};
 
 /// A reading of all counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Counters {
 impl Authn {
     /// The counters as they stand.
     pub fn counters(&self) -> Counters {
-        let forms = |values: &[AtomicU64; 4]| {
+        let forms = |values: &[AtomicU64; FORMS]| {
             let read = values.iter().map(|v| v.load(Ordering::Relaxed));
             Form::ALL.iter().map(|f| f.as_str()).zip(read).collect()
         };
@@ -60,8 +60,8 @@ impl Authn {
 #[derive(Default)]
 pub(crate) struct Live {
     signins: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-    hits: [AtomicU64; 4],
-    misses: [AtomicU64; 4],
+    hits: [AtomicU64; FORMS],
+    misses: [AtomicU64; FORMS],
     limited: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -85,7 +85,7 @@ impl Live {
     }
 }
 
-fn count(values: &[AtomicU64; 4], form: Form) {
+fn count(values: &[AtomicU64; FORMS], form: Form) {
     if let Some(value) = Form::ALL.iter().position(|f| *f == form).and_then(|at| values.get(at)) {
         value.fetch_add(1, Ordering::Relaxed);
     }

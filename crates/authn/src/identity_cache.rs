@@ -14,6 +14,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::identity::Identity;
+use vestibule_core::time::UnixMillis;
 
 use crate::ports::{Digest, StoreResult};
 
@@ -24,13 +25,20 @@ const NEGATIVE_LIFE: Duration = Duration::from_secs(1);
 const CAPACITY: u64 = 100_000;
 const NEGATIVE_CAPACITY: u64 = 20_000;
 
+/// How many forms there are.
+pub(crate) const FORMS: usize = 6;
+
 /// Which form of credential a digest belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// An API key as the password of Basic.
     Basic,
+    /// A JWT of an issuer.
+    Jwt,
     /// An API key.
     Key,
+    /// A token that its issuer is asked about.
+    Opaque,
     /// A session cookie.
     Session,
     /// An access token.
@@ -38,13 +46,16 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    pub(crate) const ALL: [Self; 4] = [Self::Basic, Self::Key, Self::Session, Self::Token];
+    pub(crate) const ALL: [Self; FORMS] =
+        [Self::Basic, Self::Jwt, Self::Key, Self::Opaque, Self::Session, Self::Token];
 
     /// The label in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Basic => "basic",
+            Self::Jwt => "jwt",
             Self::Key => "api-key",
+            Self::Opaque => "introspection",
             Self::Session => "session",
             Self::Token => "token",
         }
@@ -72,6 +83,8 @@ pub(crate) struct Life {
     pub(crate) noted: AtomicI64,
     /// The last `api_key.success` line.
     pub(crate) audited: AtomicI64,
+    /// When the tokens of the session's provider are to be renewed; 0: never, or under way.
+    pub(crate) renew_at: AtomicI64,
 }
 
 impl Life {
@@ -92,6 +105,8 @@ pub(crate) struct Entry {
     /// Of the session or key.
     pub(crate) own: Arc<Life>,
     pub(crate) world: u64,
+    /// From here on whoever vouches for the credential must be asked anew.
+    pub(crate) believed_until: UnixMillis,
 }
 
 pub(crate) type Flight = Shared<BoxFuture<'static, StoreResult<Option<Arc<Entry>>>>>;
@@ -126,8 +141,9 @@ impl IdentityCache {
     }
 
     /// A believed entry.
-    pub(crate) fn get(&self, key: &CacheKey) -> Option<Arc<Entry>> {
-        self.entries.get(key).filter(|entry| self.is_fresh(entry))
+    pub(crate) fn get(&self, key: &CacheKey, now: UnixMillis) -> Option<Arc<Entry>> {
+        let found = self.entries.get(key)?;
+        (self.is_fresh(&found) && now < found.believed_until).then_some(found)
     }
 
     /// Whether the credential was found missing a moment ago and nothing was made since.

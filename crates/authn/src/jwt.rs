@@ -1,12 +1,13 @@
 //! Reading and writing our own JWTs. Everything is pinned: type, algorithm, issuer, audience,
 //! and the JSON type of each claim (RFC 8725).
 
-use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use vestibule_core::id::{AccountId, SessionId};
@@ -67,20 +68,55 @@ pub(crate) fn sign(
     jsonwebtoken::encode(&header, claims, key).ok()
 }
 
-/// The `iss` of something that has the form of a JWT, without believing it.
-pub(crate) fn claimed_issuer(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Issuer<'a> {
-        #[serde(borrow)]
-        iss: Cow<'a, str>,
-    }
+/// Every `iss` that something of the form of a JWT names, without believing it: where it
+/// stands twice, readers may differ about which one counts. `None`: nothing can be read.
+pub(crate) fn claimed_issuers(token: &str) -> Option<Vec<String>> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || token.len() > LONGEST {
         return None;
     }
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    serde_json::from_slice::<Issuer<'_>>(&payload).ok().map(|i| i.iss.into_owned())
+    serde_json::from_slice::<Issuers>(&payload).ok().map(|found| found.0)
+}
+
+/// The texts under `iss` in an object.
+struct Issuers(Vec<String>);
+
+impl<'de> Deserialize<'de> for Issuers {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "lowercase")]
+        enum Name {
+            Iss,
+            #[serde(other)]
+            Other,
+        }
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Issuers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Issuers, A::Error> {
+                let mut found = Vec::new();
+                while let Some(name) = map.next_key::<Name>()? {
+                    match name {
+                        Name::Iss => {
+                            if let serde_json::Value::String(issuer) = map.next_value()? {
+                                found.push(issuer);
+                            }
+                        }
+                        Name::Other => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Issuers(found))
+            }
+        }
+        reader.deserialize_map(Members)
+    }
 }
 
 /// Checks an access token of ours. Costs at most one signature check a key of that name.

@@ -22,6 +22,7 @@ pub mod setup;
 pub mod token;
 
 mod fetch;
+mod foreign;
 mod identity_cache;
 mod jose;
 mod jwks;
@@ -68,6 +69,8 @@ pub struct Authn {
     passwords: password::Pool,
     /// The way out to providers and issuers.
     fetch: fetch::Fetch,
+    renewals: provider::Renewals,
+    issuers: foreign::Issuers,
     pending: upkeep::Pending,
     trail: audit::Trail,
     setup: setup::Setup,
@@ -106,6 +109,8 @@ impl Authn {
         let this = Arc::new(Self {
             passwords: password::Pool::new(service.clone()),
             fetch: fetch::Fetch::default(),
+            renewals: provider::Renewals::default(),
+            issuers: foreign::Issuers::default(),
             store,
             service,
             active: ArcSwap::from_pointee(active),

@@ -9,12 +9,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use vestibule_core::account::{Account, Role, Status};
+use vestibule_core::credential::CredentialKind;
 use vestibule_core::group::Group;
 use vestibule_core::id::{AccountId, KeyId, SessionId};
 use vestibule_core::identity::Identity;
 use vestibule_core::time::UnixMillis;
 
 use crate::Authn;
+use crate::foreign::ForeignId;
 use crate::identity_cache::Subject;
 use crate::ports::{SessionKind, StoreResult};
 
@@ -73,6 +75,8 @@ struct Watched {
     account: Option<AccountId>,
     session: Option<SessionId>,
     key: Option<KeyId>,
+    /// Of a foreign token.
+    foreign: Option<ForeignId>,
     role: Role,
     status: Status,
     groups: Arc<[Group]>,
@@ -109,6 +113,8 @@ impl Watched {
 pub(crate) struct Watches {
     all: Mutex<HashMap<u64, Arc<Watched>>>,
     next: AtomicU64,
+    /// The first identity made after the last change from outside.
+    changed: AtomicU64,
 }
 
 impl Watches {
@@ -129,12 +135,13 @@ impl Authn {
     ///
     /// An identity that was revoked in the moment before is ended at once: ask
     /// [`Watch::ended`] before the first byte matters.
-    pub fn watch(&self, identity: &Identity) -> Watch {
+    pub fn watch(self: &Arc<Self>, identity: &Identity) -> Watch {
         let left = identity.expires_at.since(self.latest());
         let watched = Arc::new(Watched {
             account: identity.account,
             session: identity.session,
             key: identity.key,
+            foreign: ForeignId::of(identity),
             role: identity.role,
             status: identity.status,
             groups: identity.groups.clone(),
@@ -147,6 +154,16 @@ impl Authn {
         // A revocation between the look-up and the line above found nothing to end.
         if self.revoked_since(identity) {
             watched.end();
+        }
+        // Neither did a check after a change from outside, which knows no names.
+        let changed = self.watches.changed.load(Ordering::SeqCst);
+        if identity.generation < changed && identity.credential != CredentialKind::None {
+            let (this, watched) = (self.clone(), watched.clone());
+            self.service.spawn(async move {
+                if this.check(&watched).await.is_err() {
+                    watched.end();
+                }
+            });
         }
         Watch {
             id,
@@ -161,6 +178,7 @@ impl Authn {
     /// negative entries, and ask the store about every watched credential again.
     pub async fn store_changed_outside(self: &Arc<Self>) {
         self.cache.forget_all();
+        self.watches.changed.fetch_max(self.next_generation(), Ordering::SeqCst);
         let this = self.clone();
         let checked = self
             .on_service(async move {
@@ -219,33 +237,43 @@ impl Authn {
     }
 
     async fn check_watches(&self) -> StoreResult<()> {
-        let now = self.latest();
-        let watches = self.watches.snapshot();
         let mut seen = HashSet::new();
-        for watched in watches {
-            if !seen.insert((watched.account, watched.session, watched.key)) {
-                continue;
+        for watched in &self.watches.snapshot() {
+            let named = (watched.account, watched.session, watched.key, &watched.foreign);
+            if seen.insert(named) {
+                self.check(watched).await?;
             }
-            let mut good = true;
-            if let Some(id) = watched.session {
-                good &= self.store.session(id).await?.is_some_and(|s| s.session.expires_at > now);
-            }
-            if let Some(id) = watched.key {
-                let key = self.store.api_key(id).await?;
-                good &= key.is_some_and(|k| k.enabled && k.expires_at.is_none_or(|end| end > now));
-            }
-            let account = match watched.account {
-                Some(id) => self.store.account(id).await?,
-                None => None,
-            };
-            good &= watched.account.is_none() || account.is_some();
-            self.watches.end(|other| {
-                other.account == watched.account
-                    && other.session == watched.session
-                    && other.key == watched.key
-                    && (!good || account.as_ref().is_some_and(|a| !other.is_still(a)))
-            });
         }
+        Ok(())
+    }
+
+    /// Asks the store about what a live exchange was let in with; ends those it no longer lets
+    /// in.
+    async fn check(&self, watched: &Watched) -> StoreResult<()> {
+        let now = self.latest();
+        let mut good = true;
+        if let Some(id) = watched.session {
+            good &= self.store.session(id).await?.is_some_and(|s| s.session.expires_at > now);
+        }
+        if let Some(id) = watched.key {
+            let key = self.store.api_key(id).await?;
+            good &= key.is_some_and(|k| k.enabled && k.expires_at.is_none_or(|end| end > now));
+        }
+        if let Some(foreign) = &watched.foreign {
+            good &= !foreign.is_denied(self).await?;
+        }
+        let account = match watched.account {
+            Some(id) => self.store.account(id).await?,
+            None => None,
+        };
+        good &= watched.account.is_none() || account.is_some();
+        self.watches.end(|other| {
+            other.account == watched.account
+                && other.session == watched.session
+                && other.key == watched.key
+                && other.foreign == watched.foreign
+                && (!good || account.as_ref().is_some_and(|a| !other.is_still(a)))
+        });
         Ok(())
     }
 }

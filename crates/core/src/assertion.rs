@@ -14,7 +14,8 @@ pub enum Preset {
     XForwarded,
 }
 
-/// Every header name that Vestibule may assert an identity with, lower case, of all presets.
+/// Every header name that Vestibule may assert an identity with, lower case, of all presets, and
+/// those that pass a provider's token on.
 pub const MANAGED: &[&str] = &[
     "remote-user",
     "remote-email",
@@ -25,8 +26,10 @@ pub const MANAGED: &[&str] = &[
     "x-auth-request-groups",
     "x-auth-request-preferred-username",
     "x-auth-request-user",
+    "x-forwarded-access-token",
     "x-forwarded-email",
     "x-forwarded-groups",
+    "x-forwarded-id-token",
     "x-forwarded-preferred-username",
     "x-forwarded-user",
     "x-vestibule-assertion",

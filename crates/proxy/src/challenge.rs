@@ -16,6 +16,7 @@ use vestibule_core::verdict::{Code, Reason, Step, Verdict};
 use crate::body::OutBody;
 use crate::headers::X_VESTIBULE;
 use crate::record::RequestId;
+use crate::resource::METADATA_PATH;
 use crate::snapshot::{CompiledRoute, PortalPages};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;color-scheme:light dark;max-width:36rem;margin:15vh auto;padding:0 1.5rem}h1{font-size:1.5rem}code{opacity:.7}";
@@ -392,7 +393,16 @@ fn authenticate_with(headers: &mut HeaderMap, refusal: &Refusal, asked: &Asked<'
         Code::InvalidCredential => "Bearer realm=\"vestibule\", error=\"invalid_token\"",
         _ => "Bearer realm=\"vestibule\"",
     };
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(bearer));
+    let asks_for_jwt = asked.route.is_some_and(|route| route.asks_for_jwt(refusal.decision));
+    let origin = origin_of(asked.url).trim_end_matches('/');
+    let bearer = if asks_for_jwt && !origin.is_empty() {
+        // RFC 9728, 5.1: where to read whose token would do.
+        let bearer = format!("{bearer}, resource_metadata=\"{origin}{METADATA_PATH}\"");
+        HeaderValue::try_from(bearer).unwrap_or(HeaderValue::from_static("Bearer"))
+    } else {
+        HeaderValue::from_static(bearer)
+    };
+    headers.insert(header::WWW_AUTHENTICATE, bearer);
     let basic = asked.route.is_some_and(|route| route.takes_basic);
     if basic && asked.audience == Audience::Program && asked.origin.is_none() {
         let basic = HeaderValue::from_static("Basic realm=\"vestibule\", charset=\"UTF-8\"");

@@ -126,7 +126,7 @@ fn prepare(
         if upgrade.is_some() { parts.headers.get(header::UPGRADE).cloned() } else { None };
     let asked_host = parts.headers.get(header::HOST).cloned();
     headers::strip_request(&mut parts.headers, exchange.client.vouched);
-    headers::clean_credentials(&mut parts.headers, &pass.reading);
+    headers::clean_credentials(&mut parts.headers, &pass.reading, route);
     parts.headers.reserve(20);
     let authority = asked_host.unwrap_or_else(|| authority_of(target));
     let origin = Origin {

@@ -118,7 +118,7 @@ async fn judge(
         return Err(Refusal::new(Code::ReservedPath, Reason::Reserved));
     }
     let portals = snapshot.is_portal_host(&target.host)
-        && snapshot.is_portal_path(&target.path, route.as_deref().map(|r| &*r.route));
+        && pipeline::is_portals(snapshot, exchange, target, route.as_deref());
     if portals {
         return Err(Refusal::new(Code::Forbidden, Reason::Portal));
     }
@@ -238,10 +238,10 @@ fn allow(
     });
     headers::assert_everything(told, rendered.as_deref());
     let reading = &pass.reading;
-    for (name, is_ours) in [
-        (header::AUTHORIZATION, reading.authorization_is_ours),
-        (X_API_KEY, reading.api_key_is_ours),
-    ] {
+    let kept_back = headers::keeps_authorization_back(reading, route);
+    for (name, is_ours) in
+        [(header::AUTHORIZATION, kept_back), (X_API_KEY, reading.api_key_is_ours)]
+    {
         if let Some(value) = asked.get(&name).filter(|_| !is_ours) {
             told.insert(name, value.clone());
         }

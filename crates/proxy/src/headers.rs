@@ -17,6 +17,7 @@ use vestibule_core::assertion::{MANAGED, Preset, is_managed};
 use vestibule_core::facts::Scheme;
 use vestibule_core::host::Host;
 use vestibule_core::identity::Identity;
+use vestibule_core::route::ProviderToken;
 use vestibule_core::time::UnixMillis;
 
 use crate::facts::{
@@ -32,6 +33,8 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_VESTIBULE_ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
+const X_FORWARDED_ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-forwarded-access-token");
+const X_FORWARDED_ID_TOKEN: HeaderName = HeaderName::from_static("x-forwarded-id-token");
 const REMOTE_GROUPS_TRUNCATED: HeaderName = HeaderName::from_static("remote-groups-truncated");
 
 /// Bytes of groups that an app is told without being asked.
@@ -197,9 +200,15 @@ pub(crate) fn told_request_id(headers: &HeaderMap) -> Option<RequestId> {
         .then(|| RequestId::Told(told.into()))
 }
 
+/// Whether the app may not see `Authorization`: it is ours, and no foreign token that the
+/// route passes on. One that did not decide (a key stood beside it) was not checked either.
+pub(crate) fn keeps_authorization_back(reading: &Reading, route: &CompiledRoute) -> bool {
+    reading.authorization_is_ours && !(route.route.pass_bearer && reading.is_foreign())
+}
+
 /// Takes our credentials off: what is left is what the app may see.
-pub(crate) fn clean_credentials(headers: &mut HeaderMap, reading: &Reading) {
-    if reading.authorization_is_ours {
+pub(crate) fn clean_credentials(headers: &mut HeaderMap, reading: &Reading, route: &CompiledRoute) {
+    if keeps_authorization_back(reading, route) {
         headers.remove(header::AUTHORIZATION);
     }
     if reading.api_key_is_ours {
@@ -374,6 +383,7 @@ fn render(
     if truncated {
         headers.values.push((REMOTE_GROUPS_TRUNCATED, HeaderValue::from_static("true")));
     }
+    headers.values.extend(provider_token(route.route.provider_token, identity));
     if route.route.assertion {
         let origin = CompiledRoute::app_origin(app.scheme, app.host, app.port);
         if let Some(assertion) = authn.sign_assertion(identity, &origin, &groups, now)
@@ -384,6 +394,20 @@ fn render(
         }
     }
     headers
+}
+
+/// The token of the sign-in's provider that the route passes on. A refreshed one comes with a
+/// new generation of the identity.
+fn provider_token(which: ProviderToken, identity: &Identity) -> Option<(HeaderName, HeaderValue)> {
+    let tokens = identity.provider_tokens.as_ref()?;
+    let (name, token) = match which {
+        ProviderToken::Access => (X_FORWARDED_ACCESS_TOKEN, &tokens.access_token),
+        ProviderToken::Id => (X_FORWARDED_ID_TOKEN, tokens.id_token.as_ref()?),
+        ProviderToken::None => return None,
+    };
+    let mut value = HeaderValue::from_str(token.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
 }
 
 fn preset_values(preset: Preset, identity: &Identity, groups: &str) -> Vec<(&'static str, String)> {

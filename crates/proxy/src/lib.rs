@@ -14,6 +14,7 @@ pub mod local;
 mod pipeline;
 mod proxy;
 mod record;
+mod resource;
 mod server;
 mod snapshot;
 mod tls;

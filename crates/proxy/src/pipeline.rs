@@ -10,7 +10,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use vestibule_authn::authenticate::{
-    Audience as TokenAudience, CredentialHeaders, Outcome, Presented, Reading,
+    Audience as TokenAudience, CredentialHeaders, Outcome, Presented, Reading, Takes,
 };
 use vestibule_core::facts::{Audience, Door, Facts, Scheme};
 use vestibule_core::host::Host;
@@ -29,6 +29,7 @@ use crate::forward_auth;
 use crate::headers;
 use crate::limits::MAX_FIELDS;
 use crate::record::Exchange;
+use crate::resource::METADATA_PATH;
 use crate::server::guard::ConnState;
 use crate::snapshot::{CompiledRoute, Snapshot};
 use crate::worker::Worker;
@@ -179,9 +180,14 @@ impl Target {
         Ok(Self { host, port, scheme, path, needs, uri: request.uri().clone() })
     }
 
+    /// `scheme://host[:port]` as the browser sees it.
+    fn origin(&self) -> String {
+        CompiledRoute::app_origin(self.scheme, &self.host, self.port)
+    }
+
     /// The URL as the browser sees it.
     pub(crate) fn url(&self) -> String {
-        let origin = CompiledRoute::app_origin(self.scheme, &self.host, self.port);
+        let origin = self.origin();
         match self.uri.query() {
             Some(query) => format!("{origin}{}?{query}", self.path),
             None => format!("{origin}{}", self.path),
@@ -260,7 +266,15 @@ async fn proxy_door(
         return refuse(snapshot, exchange, &reader(&request), Some(&outside), &refusal);
     }
     let route = snapshot.find(&target.host, &target.path).cloned();
-    if portal_host && snapshot.is_portal_path(&target.path, route.as_deref().map(|r| &*r.route)) {
+    if target.path.as_str() == METADATA_PATH
+        && let Some(resource) = snapshot.resources.find(&target.host)
+        && !snapshot.settings.auth.is_off()
+    {
+        exchange.route = route.or_else(|| snapshot.find_host(&target.host).cloned());
+        exchange.decided(Verdict::Allow(Reason::Reserved), None);
+        return resource.answer(request.method(), &target.origin());
+    }
+    if portal_host && is_portals(snapshot, exchange, &target, route.as_deref()) {
         let prefixed = snapshot.shared_host && below(target.path.as_str(), "/.vestibule");
         let place = LocalPlace::Portal { prefixed };
         return Box::pin(local(snapshot, exchange, request, target, place, route)).await;
@@ -281,6 +295,19 @@ async fn proxy_door(
         }
         _ => no_route(snapshot, exchange, &request, &target),
     }
+}
+
+/// Whether a path of the portal's host is the portal's: by the configuration, or as the
+/// callback of a provider that was made at run time.
+pub(crate) fn is_portals(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    target: &Target,
+    route: Option<&CompiledRoute>,
+) -> bool {
+    snapshot.is_portal_path(&target.path, route.map(|route| &*route.route))
+        || (exchange.worker.shared.authn.provider_callback_paths().iter())
+            .any(|(path, _)| *path == target.path.as_str())
 }
 
 /// The port that, put after `https://`, is the outside one of the portal. 80 stands for the
@@ -383,7 +410,7 @@ pub(crate) async fn judge(
     if forwarded && on_loopback(exchange) {
         return Err(Refusal::new(Code::BypassRefused, Reason::BypassRefused));
     }
-    let reading = read(exchange, question.headers, route.takes_basic);
+    let reading = read(exchange, question.headers, route.takes());
     let identity = if auth_off {
         Some(exchange.worker.shared.authn.anonymous(exchange.now))
     } else {
@@ -431,7 +458,7 @@ fn on_loopback(exchange: &Exchange) -> bool {
 }
 
 /// Classifies what the request shows.
-fn read(exchange: &Exchange, headers: &HeaderMap, takes_basic: bool) -> Reading {
+fn read(exchange: &Exchange, headers: &HeaderMap, takes: Takes<'_>) -> Reading {
     let bytes = |name| headers.get(name).map(HeaderValue::as_bytes);
     let mut lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let first = lines.next();
@@ -453,7 +480,7 @@ fn read(exchange: &Exchange, headers: &HeaderMap, takes_basic: bool) -> Reading 
         x_api_key: bytes(X_API_KEY),
         cookies,
     };
-    exchange.worker.shared.authn.read(&shown, takes_basic)
+    exchange.worker.shared.authn.read(&shown, takes)
 }
 
 async fn identify(
@@ -500,8 +527,8 @@ pub(crate) async fn local(
     let reason =
         if matches!(place, LocalPlace::Portal { .. }) { Reason::Portal } else { Reason::Reserved };
     exchange.decided(Verdict::Allow(reason), None);
-    let takes_basic = route.is_some_and(|route| route.takes_basic);
-    let reading = read(exchange, request.headers(), takes_basic);
+    let takes = route.as_ref().map(|route| route.takes()).unwrap_or_default();
+    let reading = read(exchange, request.headers(), takes);
     let outcome = if snapshot.settings.auth.is_off() {
         Outcome::Identified(exchange.worker.shared.authn.anonymous(exchange.now))
     } else {

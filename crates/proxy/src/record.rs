@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use vestibule_core::credential::CredentialKind;
 use vestibule_core::facts::Door;
 use vestibule_core::host::Host;
 use vestibule_core::identity::Identity;
@@ -70,7 +71,8 @@ impl Exchange {
     /// Resolves when the credential behind this exchange ends; `None`: nobody's.
     pub(crate) fn watch(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         let identity = self.identity.as_ref()?;
-        if identity.session.is_none() && identity.key.is_none() {
+        let is_foreign = matches!(identity.credential, CredentialKind::Jwt(_));
+        if identity.session.is_none() && identity.key.is_none() && !is_foreign {
             return None;
         }
         let mut watch = self.worker.shared.authn.watch(identity);

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use http::{HeaderName, HeaderValue};
+use vestibule_authn::authenticate::Takes;
 use vestibule_core::assertion::is_managed;
 use vestibule_core::credential::CredentialKind;
 use vestibule_core::facts::Scheme;
 use vestibule_core::host::Host;
 use vestibule_core::path::NormalPath;
-use vestibule_core::policy::{Access, AccessTable};
+use vestibule_core::policy::{Access, AccessTable, Decision};
 use vestibule_core::return_to::Origin;
 use vestibule_core::route::{HeaderEdits, Route, RouteTable};
 use vestibule_core::settings::Settings;
 
+use crate::resource::{self, Resources};
 use crate::upstream::{ClientConfigs, Target, TargetIds};
 
 /// Compiled header edits.
@@ -34,6 +36,8 @@ pub(crate) struct CompiledRoute {
     /// `None`: only the hooks answer for this route.
     pub(crate) target: Option<Target>,
     pub(crate) takes_basic: bool,
+    /// The names behind `jwt:` in its rules.
+    pub(crate) issuers: Vec<Arc<str>>,
     pub(crate) request_edits: Edits,
     pub(crate) response_edits: Edits,
     /// Groups that some rule of the configuration names.
@@ -60,6 +64,10 @@ pub(crate) struct Snapshot {
     pub(crate) pages: PortalPages,
     /// The API's second place (`API_PREFIX`).
     api_alias: Option<String>,
+    /// Paths that are callbacks because a provider's `redirect_uri` says so.
+    callbacks: HashSet<String>,
+    /// Whose tokens the hosts take.
+    pub(crate) resources: Resources,
 }
 
 /// What lives as long as the process, over reloads.
@@ -98,7 +106,20 @@ impl Snapshot {
             "" => None,
             prefix => Some(format!("{prefix}/v1/auth")),
         };
-        Ok(Self { settings, table, compiled, portal, shared_host, pages, api_alias })
+        let callbacks = settings.providers.iter();
+        let callbacks = callbacks.filter_map(|provider| path_of(&provider.redirect_uri)).collect();
+        let resources = Resources::new(&settings);
+        Ok(Self {
+            settings,
+            table,
+            compiled,
+            portal,
+            shared_host,
+            pages,
+            api_alias,
+            callbacks,
+            resources,
+        })
     }
 
     /// The route for a host and path.
@@ -135,6 +156,7 @@ impl Snapshot {
             || below("/v1/auth/callback")
             || below("/api/auth/oidc")
             || self.api_alias.as_deref().is_some_and(below)
+            || self.callbacks.contains(text)
             || route.is_some_and(|route| {
                 route.portal.iter().any(|pattern| pattern.matches(path, route.ignore_case))
             })
@@ -173,15 +195,35 @@ impl CompiledRoute {
         let takes_basic = access_tables(route).any(|table| {
             (table.credentials.iter().flatten()).any(|kind| *kind == CredentialKind::Basic)
         });
+        let mut issuers: Vec<Arc<str>> = Vec::new();
+        for name in access_tables(route).flat_map(resource::issuers) {
+            if !issuers.contains(name) {
+                issuers.push(name.clone());
+            }
+        }
         Ok(Self {
             uid: ids.next_route.fetch_add(1, Relaxed),
             target,
             takes_basic,
+            issuers,
             request_edits: Edits::new(&route.request_headers)?,
             response_edits: Edits::new(&route.response_headers)?,
             route: route.clone(),
             named_groups: named.clone(),
         })
+    }
+
+    /// What is a credential on this route only.
+    pub(crate) fn takes(&self) -> Takes<'_> {
+        Takes { basic: self.takes_basic, issuers: &self.issuers }
+    }
+
+    /// Whether the rule that decided names `jwt:`; where none decided, whether any does.
+    pub(crate) fn asks_for_jwt(&self, decision: Option<Decision>) -> bool {
+        let Some(decision) = decision else { return !self.issuers.is_empty() };
+        let rule = self.route.rules.iter().find(|rule| Some(rule.number) == decision.rule);
+        let access = rule.map_or(&self.route.access, |rule| &rule.access);
+        tables(access).iter().any(|table| resource::issuers(table).next().is_some())
     }
 
     /// Whether some rule of the configuration asks for the group.
@@ -195,12 +237,24 @@ impl CompiledRoute {
     }
 }
 
-fn access_tables(route: &Route) -> impl Iterator<Item = &AccessTable> {
+pub(crate) fn access_tables(route: &Route) -> impl Iterator<Item = &AccessTable> {
     let accesses = route.rules.iter().map(|rule| &rule.access).chain([&route.access]);
-    accesses.flat_map(|access| match access {
+    accesses.flat_map(tables)
+}
+
+const fn tables(access: &Access) -> &[AccessTable] {
+    match access {
         Access::AnyOf(tables) => tables.as_slice(),
         Access::Deny => &[],
-    })
+    }
+}
+
+/// The path of an absolute URL, in normal form.
+fn path_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let path = rest.get(rest.find('/')?..)?;
+    let path = path.split(['?', '#']).next()?;
+    NormalPath::parse(path).ok().map(|(path, _)| path.to_string())
 }
 
 fn named_groups(routes: &[Arc<Route>]) -> HashSet<Arc<str>> {

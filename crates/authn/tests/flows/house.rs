@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use vestibule_authn::account::AddAccount;
 use vestibule_authn::api_key::NewKey;
-use vestibule_authn::authenticate::{Audience, CredentialHeaders, Outcome, Presented, Reading};
+use vestibule_authn::authenticate::{
+    Audience, CredentialHeaders, Outcome, Presented, Reading, Takes,
+};
 use vestibule_authn::login::{LoginError, PasswordAttempt};
 use vestibule_authn::ports::{ApiKeyRecord, Store};
 use vestibule_authn::session::{SignIn, StartedSession};
@@ -193,7 +195,8 @@ impl House {
             x_api_key: reading.x_api_key.as_deref().map(str::as_bytes),
             cookies: &cookies,
         };
-        self.authn.read(&headers, reading.takes_basic)
+        let takes = Takes { basic: reading.takes_basic, issuers: &reading.takes_issuers };
+        self.authn.read(&headers, takes)
     }
 
     /// The whole chain, as a door runs it.
@@ -249,6 +252,8 @@ pub(crate) struct Request {
     pub(crate) x_api_key: Option<String>,
     pub(crate) cookies: Vec<String>,
     pub(crate) takes_basic: bool,
+    /// Names behind `jwt:` in the route's rules.
+    pub(crate) takes_issuers: Vec<Arc<str>>,
 }
 
 pub(crate) fn cookie(token: &str) -> Request {

@@ -1,7 +1,7 @@
 //! What counts as a credential of ours, by form alone.
 
 use base64::Engine as _;
-use vestibule_authn::authenticate::Presented;
+use vestibule_authn::authenticate::{Presented, Takes};
 
 use crate::house::*;
 
@@ -54,7 +54,7 @@ async fn b5_j4_ten_thousand_mangled_cookies_are_nothing_and_cost_no_look_up() {
             cookies: &[&field],
             ..Default::default()
         };
-        let reading = house.authn.read(&headers, false);
+        let reading = house.authn.read(&headers, Takes::default());
         assert_eq!(reading.presented, Presented::Nothing, "{:?}", String::from_utf8_lossy(&field));
         assert!(reading.has_own_cookies);
         let asked = house.authn.authenticate_cached(
