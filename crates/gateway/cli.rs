@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod output;
 mod protect;
+mod provider;
 mod serve;
 mod session;
 mod snippet;
@@ -80,8 +81,8 @@ enum Command {
     Key(key::KeyArgs),
     /// Manage sessions
     Session(session::SessionArgs),
-    /// Manage identity providers (not available yet)
-    Provider(LaterArgs),
+    /// List and try identity providers
+    Provider(provider::ProviderArgs),
     /// Look after the database
     Db(db::DbArgs),
     /// Bring accounts over from another program (not available yet)
@@ -137,6 +138,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::User(args) => user::run(args),
         Command::Key(args) => key::run(args),
         Command::Session(args) => session::run(args),
+        Command::Provider(args) => provider::run(args),
         Command::Db(args) => db::run(args),
         Command::Health(args) => health::run(&args),
         Command::Schema => {
@@ -153,7 +155,6 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => later_with("`vestibule doctor`", &args),
         Command::Who(args) => later_with("`vestibule who`", &args),
         Command::Tail(args) => later_with("`vestibule tail`", &args),
-        Command::Provider(args) => later_with("`vestibule provider`", &args),
         Command::Import(args) => later_with("`vestibule import`", &args),
         Command::Audit(args) => later_with("`vestibule audit`", &args),
     }

@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod local;
 mod logging;
+mod providers;
 mod reload;
 mod shutdown;
 mod snippet;

@@ -86,9 +86,7 @@ impl Reloader {
     }
 
     fn swap(&mut self, loaded: Loaded, system: &System) -> Result<(), String> {
-        for warning in &loaded.warnings {
-            tracing::warn!(code = warning.code, "{}", one_line(warning));
-        }
+        log_warnings(&loaded.warnings);
         let mut settings = loaded.settings;
         if settings.secrets.store_key.is_empty() {
             settings.secrets.store_key.clone_from(&self.running.secrets.store_key);
@@ -97,11 +95,23 @@ impl Reloader {
         system.proxy.reload(settings.clone())?;
         system.authn.reload(settings.clone());
         system.portal_host.reload(&settings);
+        crate::providers::announce(&system.authn);
         self.files = loaded.files;
         self.directories = loaded.include_dirs;
         self.running = settings;
         tracing::info!(routes = self.running.routes.len(), "configuration reloaded");
         Ok(())
+    }
+}
+
+/// What leaves the server running. What `check` fails for is an error to whoever reads the log.
+pub(crate) fn log_warnings(warnings: &[vestibule_config::Diagnostic]) {
+    for warning in warnings {
+        if warning.fails_check() {
+            log_error(warning);
+        } else {
+            tracing::warn!(code = warning.code, "{}", one_line(warning));
+        }
     }
 }
 

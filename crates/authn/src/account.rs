@@ -395,6 +395,6 @@ fn local_part(email: &str) -> &str {
     email.split('@').next().unwrap_or_default()
 }
 
-fn display_name(text: &str) -> String {
+pub(crate) fn display_name(text: &str) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -124,7 +124,7 @@ impl<'a> Unverified<'a> {
             jsonwebtoken::crypto::verify(self.signature, signed, &key.decoding, self.algorithm)
                 .unwrap_or(false)
         };
-        if candidates.iter().any(|key| signed(key)) {
+        if candidates.iter().any(signed) {
             KeyOutcome::Good
         } else {
             KeyOutcome::Perhaps(Bad("token_signature"))
@@ -153,19 +153,6 @@ pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
         _ => return None,
     })
 }
-
-/// All of them.
-pub(crate) const ALGORITHMS: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 
 /// An issuer's public keys (RFC 7517). Keys that cannot be used safely are left out: symmetric
 /// and private ones, RSA below 2,048 bits, those for encryption.

@@ -24,6 +24,12 @@ pub(crate) struct Keyring {
     pub(crate) one_time: Vec<hmac::Key>,
     /// Device cookies.
     pub(crate) device: Vec<hmac::Key>,
+    /// `state` of sign-ins at providers.
+    pub(crate) provider_state: Vec<hmac::Key>,
+    /// Cookies that bind such sign-ins to a browser.
+    pub(crate) provider_browser: Vec<hmac::Key>,
+    /// Links to providers that wait for a sign-in.
+    pub(crate) provider_link: Vec<hmac::Key>,
     /// Refresh tokens.
     pub(crate) refresh: Vec<hmac::Key>,
     /// Check digits of API keys.
@@ -60,6 +66,9 @@ impl Keyring {
             session: keys(&base, "session")?,
             one_time: keys(&base, "one-time")?,
             device: keys(&base, "device")?,
+            provider_state: keys(&base, "provider-state")?,
+            provider_browser: keys(&base, "provider-browser")?,
+            provider_link: keys(&base, "provider-link")?,
             refresh: keys(refresh, "refresh")?,
             check: keys(&check, "api-key-check")?,
             jwt: jwt
@@ -152,7 +161,14 @@ mod tests {
         let ring = ring("0123456789abcdef0123456789abcdef");
         let (token, digest) = mint(&ring.session).unwrap();
         assert_eq!(open(&ring.session, token.as_bytes()), Some(digest));
-        for other in [&ring.one_time, &ring.device, &ring.refresh] {
+        for other in [
+            &ring.one_time,
+            &ring.device,
+            &ring.refresh,
+            &ring.provider_state,
+            &ring.provider_browser,
+            &ring.provider_link,
+        ] {
             assert_eq!(open(other, token.as_bytes()), None);
         }
     }

@@ -3,6 +3,14 @@
 //! The protocol is in [`crate::oidc`]; here is what it means for accounts and sessions, and
 //! every answer that a person or an administrator can get.
 
+mod account;
+mod links;
+mod logout;
+mod manage;
+mod refresh;
+mod registry;
+mod sign_in;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,9 +20,11 @@ use vestibule_core::settings::provider::Provider;
 use vestibule_core::settings::provider::spec::{ProviderSpec, SpecProblem};
 use vestibule_core::time::UnixMillis;
 
-use crate::ports::{StoreError, StoreResult};
+use crate::ports::StoreError;
 use crate::session::StartedSession;
-use crate::{Actor, Authn};
+
+pub(crate) use self::refresh::Renewals;
+pub(crate) use self::registry::Registry;
 
 /// A provider as the sign-in page shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,168 +312,4 @@ pub enum LogoutRefused {
     /// 503.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl Authn {
-    /// The providers that people can sign in with, in the order of configuration; empty in
-    /// modes admin and none.
-    pub fn provider_buttons(&self) -> Vec<ProviderButton> {
-        Vec::new()
-    }
-
-    /// Every provider that is configured, for administrators.
-    pub fn providers(&self) -> Vec<ProviderShown> {
-        Vec::new()
-    }
-
-    /// Origins (`scheme://host[:port]`) that a form may lead to by way of a provider: its
-    /// authorization and logout endpoints, where they are known.
-    pub fn provider_origins(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Paths of the portal that are callbacks because a provider's `redirect_uri` says so.
-    pub fn provider_callback_paths(&self) -> Vec<(String, Arc<str>)> {
-        Vec::new()
-    }
-
-    /// Begins a sign-in at a provider. Fails where it is off or does not answer.
-    pub async fn start_provider_sign_in(
-        self: &Arc<Self>,
-        start: ProviderStart,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<ProviderStarted, ProviderRefused> {
-        let _ = (start, actor, now);
-        Err(ProviderRefused::NotConfigured)
-    }
-
-    /// Ends it: checks what came back, finds or makes the account, begins the session.
-    pub async fn finish_provider_sign_in(
-        self: &Arc<Self>,
-        callback: ProviderCallback,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<ProviderFinished, ProviderRefused> {
-        let _ = (callback, actor, now);
-        Err(ProviderRefused::NotConfigured)
-    }
-
-    /// The waiting link of a token that this browser was given.
-    pub async fn pending_link(
-        self: &Arc<Self>,
-        token: &str,
-        browser: Option<&str>,
-        now: UnixMillis,
-    ) -> StoreResult<Option<PendingLink>> {
-        let _ = (token, browser, now);
-        Ok(None)
-    }
-
-    /// Joins a waiting link to the account that is signed in; `false` where the token does not
-    /// hold, or is for another account.
-    pub async fn join_pending_link(
-        self: &Arc<Self>,
-        token: &str,
-        browser: Option<&str>,
-        account: AccountId,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> StoreResult<bool> {
-        let _ = (token, browser, account, actor, now);
-        Ok(false)
-    }
-
-    /// The identities of an account.
-    pub async fn provider_links(self: &Arc<Self>, account: AccountId) -> StoreResult<Vec<LinkShown>> {
-        let _ = account;
-        Ok(Vec::new())
-    }
-
-    /// Takes an identity off an account; sessions that began with it end.
-    pub async fn unlink_provider(
-        self: &Arc<Self>,
-        account: AccountId,
-        issuer: &str,
-        subject: &str,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<(), UnlinkError> {
-        let _ = (account, issuer, subject, actor, now);
-        Err(StoreError::NotFound.into())
-    }
-
-    /// Where to sign out at the provider of a session (OpenID Connect RP-Initiated Logout 1.0);
-    /// `None` where it began elsewhere, or its provider has no such place. To be asked before
-    /// the session is ended.
-    pub async fn provider_logout_url(self: &Arc<Self>, session: SessionId) -> Option<String> {
-        let _ = session;
-        None
-    }
-
-    /// Takes a logout token (OpenID Connect Back-Channel Logout 1.0): ends the sessions it
-    /// names; how many.
-    pub async fn backchannel_logout(
-        self: &Arc<Self>,
-        provider: &str,
-        logout_token: &str,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<usize, LogoutRefused> {
-        let _ = (provider, logout_token, actor, now);
-        Err(LogoutRefused::NotConfigured)
-    }
-
-    /// Adds a provider at run time; in force at once.
-    pub async fn create_provider(
-        self: &Arc<Self>,
-        spec: ProviderSpec,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<Provider, ProviderChangeError> {
-        let _ = (spec, actor, now);
-        Err(ProviderChangeError::NotFound)
-    }
-
-    /// Replaces a provider made at run time; without a secret the old one stays. `spec.id` says which.
-    pub async fn change_provider(
-        self: &Arc<Self>,
-        spec: ProviderSpec,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<Provider, ProviderChangeError> {
-        let _ = (spec, actor, now);
-        Err(ProviderChangeError::NotFound)
-    }
-
-    /// Removes a provider made at run time. Links and sessions stay.
-    pub async fn delete_provider(
-        self: &Arc<Self>,
-        id: &str,
-        actor: &Actor,
-        now: UnixMillis,
-    ) -> Result<(), ProviderChangeError> {
-        let _ = (id, actor, now);
-        Err(ProviderChangeError::NotFound)
-    }
-
-    /// Tries a configured provider (enabled or not): discovery, issuer, endpoints, keys, clock.
-    pub async fn test_provider(
-        self: &Arc<Self>,
-        id: &str,
-        now: UnixMillis,
-    ) -> Option<ProviderReport> {
-        let _ = (id, now);
-        None
-    }
-
-    /// Tries a provider that is not configured yet.
-    pub async fn test_provider_spec(
-        self: &Arc<Self>,
-        spec: &ProviderSpec,
-        now: UnixMillis,
-    ) -> Result<ProviderReport, ProviderChangeError> {
-        let _ = (spec, now);
-        Err(ProviderChangeError::NotFound)
-    }
 }

@@ -8,7 +8,7 @@ use vestibule_core::id::{AccountId, SessionId};
 use vestibule_core::time::UnixMillis;
 
 use crate::identity_cache::Subject;
-use crate::ports::{SessionKind, SessionRecord, StoreError, StoreResult};
+use crate::ports::{ProviderSession, SessionKind, SessionRecord, StoreError, StoreResult};
 use crate::{Actor, Authn, keyring};
 
 /// A finished proof of identity, about to become a session.
@@ -22,6 +22,8 @@ pub struct SignIn {
     pub amr: Vec<String>,
     /// Counts as multi-factor.
     pub mfa: bool,
+    /// When the person proved it; `None`: now.
+    pub auth_time: Option<UnixMillis>,
     /// From where.
     pub client_ip: IpAddr,
     /// The browser, for the list of sessions.
@@ -47,22 +49,36 @@ impl Authn {
         now: UnixMillis,
     ) -> StoreResult<StartedSession> {
         let (this, actor) = (self.clone(), actor.clone());
-        self.on_service(async move {
-            let (token, digest) = keyring::mint(&this.active.load().keyring.session)?;
-            let rules = this.settings().auth.session.clone();
-            let life = if sign_in.remember { rules.remember_me } else { rules.lifetime };
-            let session = sign_in.into_record(SessionKind::Browser, now.plus(life), now);
-            this.store.create_session(session.clone(), Some(digest)).await?;
-            this.cache.something_new();
-            if let Some(old) = replaces
-                && this.store.delete_session(old).await?
-            {
-                this.revoke(&[Subject::Session(old)]);
+        self.on_service(async move { this.begin(sign_in, None, replaces, &actor, now).await }).await
+    }
+
+    /// Makes a browser session, with what is kept of a provider where it began there.
+    pub(crate) async fn begin(
+        &self,
+        sign_in: SignIn,
+        provider: Option<ProviderSession>,
+        replaces: Option<SessionId>,
+        actor: &Actor,
+        now: UnixMillis,
+    ) -> StoreResult<StartedSession> {
+        let (token, digest) = keyring::mint(&self.active.load().keyring.session)?;
+        let rules = self.settings().auth.session.clone();
+        let life = if sign_in.remember { rules.remember_me } else { rules.lifetime };
+        let session = sign_in.into_record(SessionKind::Browser, now.plus(life), now);
+        match provider {
+            Some(provider) => {
+                self.store.create_provider_session(session.clone(), digest, provider).await?;
             }
-            this.signed_in(&session, &actor, now);
-            Ok(StartedSession { session, token })
-        })
-        .await
+            None => self.store.create_session(session.clone(), Some(digest)).await?,
+        }
+        self.cache.something_new();
+        if let Some(old) = replaces
+            && self.store.delete_session(old).await?
+        {
+            self.revoke(&[Subject::Session(old)]);
+        }
+        self.signed_in(&session, actor, now);
+        Ok(StartedSession { session, token })
     }
 
     /// Gives a session a new token (step-up, password change, role change); the old one is void.
@@ -210,7 +226,7 @@ impl SignIn {
             account: self.account.id,
             kind,
             created_at: now,
-            auth_time: now,
+            auth_time: self.auth_time.unwrap_or(now).min(now),
             last_seen: now,
             expires_at,
             remember: self.remember,

@@ -79,6 +79,7 @@ impl Authn {
             ));
         }
         self.load_prefixes().await?;
+        self.load_providers().await?;
         self.notice_new_secret().await?;
         self.first_signing_keys(now).await?;
         match (&auth.admin, auth.mode, auth.first_user) {

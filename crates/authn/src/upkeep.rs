@@ -15,6 +15,8 @@ use crate::Authn;
 const FLUSH_EVERY: Duration = Duration::from_secs(20);
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 const KEYS_EVERY: Duration = Duration::from_secs(60);
+/// How often providers that are not known to be well are asked.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 impl Authn {
     /// The long-lived task: flushes last-seen times and audit events, purges what is over,
@@ -43,6 +45,7 @@ impl Authn {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         let mut purge = tokio::time::interval(PURGE_EVERY);
         let mut keys = tokio::time::interval(KEYS_EVERY);
+        let mut look = tokio::time::interval(LOOK_EVERY);
         let started = (tokio::time::Instant::now(), self.latest());
         loop {
             tokio::select! {
@@ -67,6 +70,12 @@ impl Authn {
                     if let Err(error) = self.rotate_signing_keys(now).await {
                         tracing::warn!(%error, "the signing keys could not be looked after; it is tried again in a minute");
                     }
+                }
+                _ = look.tick() => {
+                    self.look_at_providers(self.latest().max(started.1.plus(started.0.elapsed())));
+                }
+                () = self.renewals.waiting() => {
+                    self.renew_at_providers(self.latest().max(started.1.plus(started.0.elapsed())));
                 }
                 // Last, for it may always be ready: a flood of events delays no flush.
                 () = self.trail.waiting() => self.flush_audit().await,

@@ -18,11 +18,11 @@ use vestibule_store::lock::ServerLock;
 use vestibule_store::sqlite::SqliteStore;
 
 use super::{ConfigArgs, output};
-use crate::reload::{Reloader, one_line};
+use crate::reload::{Reloader, log_warnings};
 use crate::shutdown::{Asked, Signals};
 use crate::telemetry::{self, Telemetry};
 use crate::wire::{self, System};
-use crate::{control, logging, watch};
+use crate::{control, logging, providers, watch};
 
 /// How long requests in flight may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(30);
@@ -63,9 +63,7 @@ pub(crate) async fn serve(
     let Loaded { settings, warnings, files, include_dirs, effective } = loaded;
     // For `check`; a server with many routes has no use for it.
     drop(effective);
-    for warning in &warnings {
-        tracing::warn!(code = warning.code, "{}", one_line(warning));
-    }
+    log_warnings(&warnings);
     let mut signals = Signals::listen()?;
     let _lock = ServerLock::acquire_within(&settings.server.data_dir, HANDOVER).await?;
     let settings = Arc::new(wire::complete(settings).await?);
@@ -77,6 +75,7 @@ pub(crate) async fn serve(
     let background = Background::start(&settings, &system, sqlite.clone())?;
     let setup_url = announce_setup(&settings, &system.authn).await?;
     announce(&settings, &system, &sqlite).await;
+    providers::announce(&system.authn);
     ready(&settings, setup_url.as_deref())?;
 
     let mut round = tokio::time::interval(watch::ROUND);

@@ -6,6 +6,18 @@ use serde_json::json;
 
 use super::*;
 
+const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 fn b64(bytes: &[u8]) -> String {

@@ -1,0 +1,192 @@
+//! Which providers there are: those of file and environment in their order, then those made
+//! at run time. Of one id the former win.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use vestibule_core::settings::Settings;
+use vestibule_core::settings::auth::Mode;
+use vestibule_core::settings::provider::spec::{ProviderContext, ProviderSpec};
+use vestibule_core::settings::provider::{Provider, ProviderOrigin, ProviderPlace};
+use vestibule_core::time::UnixMillis;
+
+use super::{ProviderButton, ProviderShown, ProviderStatus};
+use crate::Authn;
+use crate::oidc::metadata;
+use crate::oidc::remote::RemoteProvider;
+use crate::ports::{StoreResult, StoredProvider};
+
+/// All configured providers.
+#[derive(Default)]
+pub(crate) struct Registry {
+    all: ArcSwap<Vec<Arc<RemoteProvider>>>,
+    stored: ArcSwap<Vec<StoredProvider>>,
+}
+
+impl Registry {
+    /// One of them, also a disabled one.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<RemoteProvider>> {
+        self.all.load().iter().find(|provider| &*provider.config.id == id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Arc<Vec<Arc<RemoteProvider>>> {
+        self.all.load_full()
+    }
+
+    pub(super) fn stored(&self) -> Arc<Vec<StoredProvider>> {
+        self.stored.load_full()
+    }
+
+    /// Takes new settings. What is known of a provider that did not change is kept.
+    pub(crate) fn rebuild(&self, settings: &Settings) {
+        let development = settings.server.development;
+        let mut wanted: Vec<Provider> = settings.providers.clone();
+        for stored in self.stored.load().iter() {
+            if wanted.iter().any(|provider| *provider.id == *stored.spec.id) {
+                continue;
+            }
+            match stored.spec.resolve(&context(settings)) {
+                Ok(provider) => wanted.push(provider),
+                Err(problems) => {
+                    let first = problems.first().map(|problem| problem.message.clone());
+                    tracing::error!(
+                        id = stored.spec.id,
+                        problem = first.unwrap_or_default(),
+                        "provider.not_configured id={} a provider made at run time no longer holds and is off",
+                        stored.spec.id
+                    );
+                }
+            }
+        }
+        let known = self.all.load();
+        let all = wanted
+            .into_iter()
+            .map(|config| {
+                let same = known.iter().find(|old| old.is_as(&config, development));
+                same.cloned().unwrap_or_else(|| Arc::new(RemoteProvider::new(config, development)))
+            })
+            .collect();
+        self.all.store(Arc::new(all));
+    }
+}
+
+/// Under which rules a provider made at run time is resolved.
+pub(super) fn context(settings: &Settings) -> ProviderContext<'_> {
+    ProviderContext {
+        portal: &settings.server.portal,
+        development: settings.server.development,
+        default_redirect_uri: &settings.server.provider_redirect_uri,
+        origin: ProviderOrigin::Stored,
+    }
+}
+
+impl Authn {
+    /// Reads the providers made at run time and takes them in.
+    pub(crate) async fn load_providers(&self) -> StoreResult<()> {
+        let stored = self.store.stored_providers().await?;
+        self.providers.stored.store(Arc::new(stored));
+        self.providers.rebuild(&self.settings());
+        Ok(())
+    }
+
+    /// A provider that people may sign in with now.
+    pub(crate) fn usable_provider(&self, id: &str) -> Option<Arc<RemoteProvider>> {
+        let settings = self.settings();
+        let open = settings.auth.mode == Mode::Full && !settings.auth.is_off();
+        self.providers.find(id).filter(|provider| open && provider.config.enabled)
+    }
+
+    /// The providers that people can sign in with, in the order of configuration; empty in
+    /// modes admin and none.
+    pub fn provider_buttons(&self) -> Vec<ProviderButton> {
+        let all = self.providers.all();
+        all.iter()
+            .filter_map(|provider| self.usable_provider(&provider.config.id))
+            .map(|provider| ProviderButton {
+                id: provider.config.id.clone(),
+                label: provider.config.label.clone(),
+                is_down: matches!(provider.status(), ProviderStatus::Down { .. }),
+            })
+            .collect()
+    }
+
+    /// Every provider that is configured, for administrators.
+    pub fn providers(&self) -> Vec<ProviderShown> {
+        let stored = self.providers.stored();
+        let all = self.providers.all();
+        let shown = |remote: &Arc<RemoteProvider>| {
+            let provider = remote.config.clone();
+            let written = stored.iter().find(|stored| *stored.spec.id == *provider.id);
+            let mut spec = match (provider.origin, written) {
+                (ProviderOrigin::Stored, Some(stored)) => stored.spec.clone(),
+                _ => spec_of(&provider),
+            };
+            spec.client_secret = None;
+            ProviderShown { provider, spec, status: remote.status() }
+        };
+        all.iter().map(shown).collect()
+    }
+
+    /// Origins (`scheme://host[:port]`) that a form may lead to by way of a provider: its
+    /// authorization and logout endpoints, where they are known.
+    pub fn provider_origins(&self) -> Vec<String> {
+        let all = self.providers.all();
+        let mut origins: Vec<String> = all
+            .iter()
+            .filter_map(|provider| provider.known())
+            .flat_map(|known| {
+                let ends = known.end_session_endpoint.clone();
+                [Some(known.authorization_endpoint.clone()), ends]
+            })
+            .flatten()
+            .filter_map(|url| metadata::origin(&url))
+            .collect();
+        origins.sort();
+        origins.dedup();
+        origins
+    }
+
+    /// Paths of the portal that are callbacks because a provider's `redirect_uri` says so.
+    pub fn provider_callback_paths(&self) -> Vec<(String, Arc<str>)> {
+        let all = self.providers.all();
+        all.iter()
+            .filter_map(|provider| {
+                let url = url::Url::parse(&provider.config.redirect_uri).ok()?;
+                Some((url.path().to_owned(), provider.config.id.clone()))
+            })
+            .collect()
+    }
+
+    /// Asks providers that are not known to be well, so that the sign-in page can tell.
+    pub(crate) fn look_at_providers(self: &Arc<Self>, now: UnixMillis) {
+        for provider in self.providers.all().iter() {
+            if self.usable_provider(&provider.config.id).is_none() {
+                continue;
+            }
+            let (this, provider) = (self.clone(), provider.clone());
+            drop(self.service.spawn(async move { provider.look(&this.fetch, now).await }));
+        }
+    }
+}
+
+/// The keys that would give this provider, for showing.
+fn spec_of(provider: &Provider) -> ProviderSpec {
+    let mut spec = ProviderSpec {
+        id: provider.id.to_string(),
+        kind: Some(provider.kind.as_str().to_owned()),
+        client_id: provider.client_id.clone(),
+        label: Some(provider.label.clone()),
+        scopes: Some(provider.scopes.clone()),
+        pkce: Some(provider.pkce),
+        enabled: Some(provider.enabled),
+        redirect_uri: Some(provider.redirect_uri.clone()),
+        ..ProviderSpec::default()
+    };
+    match &provider.place {
+        ProviderPlace::Discovery(url) => spec.discovery_url = Some(url.clone()),
+        ProviderPlace::Github(base) => spec.base_url = Some(base.clone()),
+        ProviderPlace::Issuer(issuer) => spec.issuer = Some(issuer.clone()),
+    }
+    spec
+}
