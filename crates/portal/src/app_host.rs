@@ -141,17 +141,18 @@ async fn sign_out(visit: V, form: FormBody) -> Result<Response, Problem> {
     end(&visit, form.field("rd")).await
 }
 
-/// The portal's own cookie is cleared by the portal, on the way to `rd`.
+/// The portal's own cookie is cleared by the portal: on the way to `rd`, or at its sign-in page,
+/// where the provider of the session sends the browser.
 async fn end(visit: &Visit, rd: &str) -> Result<Response, Problem> {
-    if let Some(identity) = visit.browser_identity()
-        && let Some(session) = identity.session
-    {
-        let actor = visit.actor();
-        visit.authn().end_session(session, identity.account, true, &actor, visit.now).await?;
-    }
-    let to = match visit.return_to(rd) {
-        Some(_) => visit.url(&format!("/logout?rd={}", encode(rd))),
-        None => visit.url("/logout"),
+    let session = visit.browser_identity().and_then(|identity| identity.session);
+    let provider = match session {
+        Some(session) => pages::logout::end_session(visit, session).await?,
+        None => None,
+    };
+    let to = match (provider, visit.return_to(rd)) {
+        (Some(provider), _) => provider,
+        (None, Some(_)) => visit.url(&format!("/logout?rd={}", encode(rd))),
+        (None, None) => visit.url("/logout"),
     };
     let mut response = visit.redirect(&to);
     let own = vestibule_authn::cookie::Cookies { domain: None, ..visit.names.clone() };

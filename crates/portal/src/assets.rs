@@ -1,4 +1,4 @@
-//! Style sheet and icon, embedded in the binary and named by the hash of what they hold, so
+//! Style sheet, icon and the one script, embedded in the binary and named by the hash of what they hold, so
 //! that browsers may keep them for ever.
 
 use std::fmt::Write as _;
@@ -43,6 +43,7 @@ pub(crate) fn serve(method: &Method, path: &str, headers: &HeaderMap) -> Respons
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
     };

@@ -62,10 +62,43 @@ impl Unread {
                 serde_json::error::Category::Data => data_error(&error.to_string()),
                 _ => "it is not well-formed JSON".to_owned(),
             };
-            Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "The body cannot be read")
-                .detail(format!("At {place}: {what}."))
+            unreadable(format!("At {place}: {what}."))
         })
     }
+
+    /// Reads it as a form, without looking for the form's token: for requests that carry
+    /// their own proof and no cookie.
+    pub(crate) async fn form(self) -> Result<FormBody, Problem> {
+        let Self(request) = self;
+        if !has_type(request.headers(), "application/x-www-form-urlencoded") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                "The body must be a form",
+            ));
+        }
+        let body = read(request).await?;
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_pairs(&body)? {
+            if fields.insert(name, value).is_some() {
+                return Err(Problem::bad_request("A field of the form is repeated."));
+            }
+        }
+        Ok(FormBody(fields))
+    }
+}
+
+/// Reads a value that was put together from a body.
+pub(crate) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    serde_json::from_value(value).map_err(|error| {
+        let mut what = data_error(&error.to_string());
+        what.push('.');
+        unreadable(what)
+    })
+}
+
+fn unreadable(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "The body cannot be read").detail(detail)
 }
 
 /// Keeps serde's words about members, without a value that stood in the body.
@@ -83,21 +116,7 @@ impl<S: Sync> FromRequest<S> for FormBody {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let visit = request.extensions().get::<V>().cloned().ok_or_else(Problem::internal)?;
-        if !has_type(request.headers(), "application/x-www-form-urlencoded") {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNSUPPORTED_MEDIA_TYPE",
-                "The body must be a form",
-            ));
-        }
-        let body = read(request).await?;
-        let mut fields = BTreeMap::new();
-        for (name, value) in form_pairs(&body)? {
-            if fields.insert(name, value).is_some() {
-                return Err(Problem::bad_request("A field of the form is repeated."));
-            }
-        }
-        let form = Self(fields);
+        let form = Unread(request).form().await?;
         if csrf::form_needs_token(&visit) && !visit.is_csrf_token(form.field("csrf")) {
             return Err(Problem::csrf());
         }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, header};
 
 use vestibule_core::facts::FetchSite;
 
-use crate::dispatch::Area;
+use crate::dispatch::{Area, is_callback};
 use crate::problem::Problem;
 use crate::visit::Visit;
 
@@ -17,7 +17,7 @@ use crate::visit::Visit;
 /// site cannot make a browser send them.
 pub(crate) fn check(visit: &Visit, headers: &HeaderMap) -> Result<(), Problem> {
     let is_safe = matches!(visit.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_safe || !visit.credential_is_ambient() {
+    if is_safe || !visit.credential_is_ambient() || is_from_a_provider(visit) {
         return Ok(());
     }
     if headers.get_all("sec-fetch-site").iter().count() > 1
@@ -34,6 +34,13 @@ pub(crate) fn check(visit: &Visit, headers: &HeaderMap) -> Result<(), Problem> {
         (FetchSite::Absent, None) => Ok(()),
         _ => Err(Problem::csrf()),
     }
+}
+
+/// What providers send reads no cookie: a logout token is proof by itself, and a form sent to a
+/// callback is refused for being one.
+fn is_from_a_provider(visit: &Visit) -> bool {
+    let path = visit.path();
+    path.starts_with("/api/v1/auth/backchannel-logout/") || is_callback(path)
 }
 
 /// Whether a form must bring its token: neither header told where it came from.

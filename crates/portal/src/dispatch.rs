@@ -19,7 +19,7 @@ use vestibule_core::local::{LocalContext, LocalPlace};
 use vestibule_core::path::NormalPath;
 
 use crate::problem::Problem;
-use crate::visit::{V, Visit};
+use crate::visit::{Paths, V, Visit};
 use crate::{Host, api, app_host, assets, csrf, pages, security_headers};
 
 /// What every handler works with.
@@ -72,10 +72,13 @@ async fn answer(doors: &Doors, mut request: Request) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let settings = doors.portal.authn.settings();
+    let outside = request.uri().path().to_owned();
     // What the proxy matched is what is answered: the path in its one normal form.
-    let normal = NormalPath::parse(request.uri().path()).map(|(path, _)| path);
+    let normal = NormalPath::parse(&outside).map(|(path, _)| path);
     let path = normal.as_ref().map_or("/.vestibule/unreadable", NormalPath::as_str);
-    let (area, path) = place(path, &ctx.place, &settings.server.api_prefix);
+    let placed = place(path, &ctx.place, &settings.server.api_prefix);
+    let callback = own_callback(&doors.portal.authn, path, request.uri().query(), &placed);
+    let (area, path) = callback.map_or(placed, |callback| (Area::Api, callback));
     if area == Area::Asset {
         let mut response = assets::serve(request.method(), &path, request.headers());
         security_headers::apply(&mut response, None, &settings);
@@ -91,7 +94,7 @@ async fn answer(doors: &Doors, mut request: Request) -> Response {
         ctx,
         area,
         request.method().clone(),
-        target.clone(),
+        Paths { target: target.clone(), outside },
         request.headers(),
     ));
     let Ok(uri) = target.parse::<Uri>() else {
@@ -128,6 +131,39 @@ async fn answer(doors: &Doors, mut request: Request) -> Response {
         append_cookies(&mut response, &[cookie]);
     }
     response
+}
+
+/// A callback at the path of a provider's own `redirect_uri`, under the spelling of all others.
+/// Where that is a place of ours besides, it takes answers of the provider and no more.
+fn own_callback(
+    authn: &Authn,
+    path: &str,
+    query: Option<&str>,
+    (area, placed): &(Area, String),
+) -> Option<String> {
+    let is_ours = match area {
+        Area::AppHost | Area::Asset => return None,
+        Area::Api => !is_callback(placed),
+        Area::Page => pages::is_page(placed),
+    };
+    let (_, id) = authn.provider_callback_paths().into_iter().find(|(own, _)| own == path)?;
+    let mut pairs = query.unwrap_or_default().split('&');
+    let taken = !is_ours || pairs.any(|pair| pair.starts_with("state="));
+    taken.then(|| format!("/api/v1/auth/callback/{id}"))
+}
+
+/// Whether a path (under its one spelling) belongs to a sign-in at a provider: a link in the API
+/// that people follow.
+pub(crate) fn is_provider_flow(path: &str) -> bool {
+    let starts = |prefix: &str| path.strip_prefix(prefix).is_some_and(|id| !id.is_empty());
+    starts("/api/v1/auth/login/") || is_callback(path)
+}
+
+/// Whether a path (under its one spelling) is where a provider sends people back to.
+pub(crate) fn is_callback(path: &str) -> bool {
+    let oauth = path.strip_prefix("/api/v1/auth/oauth/").or(path.strip_prefix("/api/auth/oidc/"));
+    path.starts_with("/api/v1/auth/callback/")
+        || oauth.is_some_and(|rest| rest.ends_with("/callback"))
 }
 
 /// Which part a path belongs to, and the path under its one spelling: without the prefix of
@@ -167,12 +203,13 @@ fn place(path: &str, place: &LocalPlace, api_prefix: &str) -> (Area, String) {
 }
 
 /// Whether a request counts against `auth.rate_limit`: everything that tries a credential or
-/// makes one. Configuration, pages and assets are free.
+/// makes one. Configuration, pages and assets are free. Logout tokens count where they are
+/// refused only ([`crate::api`]): one provider may end thousands of sessions from one address.
 fn counts_as_authentication(method: &Method, path: &str) -> bool {
     if let Some(rest) = path.strip_prefix("/api/v1/auth/") {
         let group = rest.split('/').next().unwrap_or_default();
         return match group {
-            "callback" | "oauth" | "backchannel-logout" => true,
+            "callback" | "oauth" => true,
             "login" | "signup" | "refresh" | "password" | "email" | "passkeys" | "totp" => {
                 method != Method::GET || rest.starts_with("login/")
             }
@@ -225,9 +262,7 @@ fn axum_errors_as_problems(response: Response) -> Response {
 }
 
 fn render(visit: &Visit, problem: &Problem) -> Response {
-    // The button of a provider is a link into the API that people follow.
-    let is_for_people = visit.area != Area::Api || problem.code() == "PROVIDER_NOT_CONFIGURED";
-    if is_for_people && visit.wants_page {
+    if visit.wants_page && visit.is_for_people() {
         return pages::error::render(visit, problem);
     }
     let mut document = serde_json::json!({
@@ -240,6 +275,9 @@ fn render(visit: &Visit, problem: &Problem) -> Response {
     if let Some(members) = document.as_object_mut() {
         if let Some(detail) = problem.more() {
             members.insert("detail".to_owned(), detail.into());
+        }
+        for (name, value) in problem.members() {
+            members.insert((*name).to_owned(), value.clone());
         }
         match problem.where_to() {
             Some(crate::problem::Detour::SignIn) => {
@@ -315,6 +353,24 @@ mod tests {
         }
         for path in ["/api/v1/auth/config", "/login", "/settings", "/api/v1/auth/passkeys"] {
             assert!(!counts_as_authentication(&Method::GET, path), "{path}");
+        }
+        let logout = "/api/v1/auth/backchannel-logout/google";
+        assert!(!counts_as_authentication(&Method::POST, logout));
+    }
+
+    #[test]
+    fn paths_of_provider_sign_ins_are_told_from_the_rest() {
+        for path in [
+            "/api/v1/auth/login/google",
+            "/api/v1/auth/callback/google",
+            "/api/v1/auth/oauth/google/callback",
+            "/api/auth/oidc/google/callback",
+        ] {
+            assert!(is_provider_flow(path), "{path}");
+            assert_eq!(is_callback(path), !path.contains("/login/"), "{path}");
+        }
+        for path in ["/api/v1/auth/login", "/api/v1/auth/login/", "/api/v1/auth/me", "/login"] {
+            assert!(!is_provider_flow(path), "{path}");
         }
     }
 }

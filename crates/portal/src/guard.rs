@@ -11,7 +11,8 @@ use vestibule_core::identity::Identity;
 use crate::problem::Problem;
 use crate::visit::Visit;
 
-/// How old a sign-in may be for administration where an app shares the portal's cookie.
+/// How old a sign-in may be for what changes the ways in, and for administration where an app
+/// shares the portal's cookie.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 
 /// What a handler needs of whoever asks.
@@ -112,9 +113,11 @@ impl Visit {
         if !exposed || identity.credential != CredentialKind::Session {
             return Ok(());
         }
-        match identity.auth_time {
-            Some(when) if self.now.since(when) <= FRESH => Ok(()),
-            _ => Err(Problem::reauth_required()),
-        }
+        if self.is_fresh(identity) { Ok(()) } else { Err(Problem::reauth_required()) }
+    }
+
+    /// Whether the person proved who they are within the last minutes.
+    pub(crate) fn is_fresh(&self, identity: &Identity) -> bool {
+        identity.auth_time.is_some_and(|when| self.now.since(when) <= FRESH)
     }
 }

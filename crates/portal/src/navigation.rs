@@ -28,6 +28,16 @@ impl Visit {
         (!(own && is_door)).then_some(to)
     }
 
+    /// The same as a text to keep until it is used, put together anew from what was checked;
+    /// empty where it leads nowhere.
+    pub(crate) fn kept_return_to(&self, rd: &str) -> String {
+        match self.return_to(rd) {
+            Some(ReturnTo::App { origin, path_and_query }) => format!("{origin}{path_and_query}"),
+            Some(ReturnTo::Portal(path)) => path,
+            None => String::new(),
+        }
+    }
+
     /// The URL that leads a signed-in browser there: through the hand-off where the app's
     /// host needs a token of its own.
     pub(crate) fn url_of(&self, to: &ReturnTo) -> String {

@@ -1,12 +1,14 @@
-//! Pages for people: one file a page. They work without JavaScript; there is none.
+//! Pages for people: one file a page. They work without JavaScript; all there is copies a text.
 
 mod admin;
 mod api_keys;
 pub(crate) mod error;
 mod handoff;
 mod launcher;
-mod login;
+mod link;
+pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod provider;
 mod settings;
 mod setup;
 mod signup;
@@ -27,6 +29,7 @@ pub(crate) fn router() -> Router {
         .route("/logout", get(logout::show).post(logout::submit))
         .route("/signup", get(signup::show).post(signup::submit))
         .route("/setup", get(setup::show).post(setup::submit))
+        .route("/setup/oauth", get(setup::oauth).post(setup::save_oauth))
         .route("/setup/done", get(setup::done))
         .route("/pending", get(standing::pending))
         .route("/rejected", get(standing::rejected))
@@ -35,10 +38,32 @@ pub(crate) fn router() -> Router {
         .route("/settings/profile", post(settings::profile))
         .route("/settings/password", post(settings::password))
         .route("/settings/sessions", post(settings::sessions))
+        .route("/settings/providers", post(settings::providers))
+        .route("/settings/link", get(link::show).post(link::submit))
         .route("/api-keys", get(api_keys::show).post(api_keys::submit))
         .route("/admin", get(admin::show))
         .route("/admin/users", get(admin::users::show).post(admin::users::submit))
+        .route("/admin/providers", get(admin::providers::list).post(admin::providers::create))
+        .route("/admin/providers/{id}", get(admin::provider::show).post(admin::provider::submit))
         .fallback(|| async { Problem::not_found() })
+}
+
+/// Whether a path is (or lies below) a page of ours.
+pub(crate) fn is_page(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(
+        first,
+        "" | "admin"
+            | "api-keys"
+            | "handoff"
+            | "login"
+            | "logout"
+            | "pending"
+            | "rejected"
+            | "settings"
+            | "setup"
+            | "signup"
+    )
 }
 
 /// Gives the browser a new token where its session asks for one (a changed role), at the next

@@ -11,6 +11,7 @@ use vestibule_authn::account::AccountError;
 use vestibule_authn::api_key::KeyError;
 use vestibule_authn::login::{LoginError, PasswordChangeError, PasswordRefused};
 use vestibule_authn::ports::StoreError;
+use vestibule_authn::provider::ProviderChangeError;
 use vestibule_authn::rate_limit::Limited;
 
 /// Where a person is sent instead of being shown an error page.
@@ -39,6 +40,7 @@ struct Inner {
     title: String,
     detail: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    members: Vec<(&'static str, serde_json::Value)>,
     detour: Option<Detour>,
 }
 
@@ -51,6 +53,7 @@ impl Problem {
             title: title.into(),
             detail: None,
             headers: Vec::new(),
+            members: Vec::new(),
             detour: None,
         }))
     }
@@ -58,6 +61,16 @@ impl Problem {
     /// The same with a sentence that says more.
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// A further member of the problem document.
+    pub(crate) fn member(
+        mut self,
+        name: &'static str,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.0.members.push((name, value.into()));
         self
     }
 
@@ -88,6 +101,37 @@ impl Problem {
     pub(crate) fn provider_not_configured() -> Self {
         let title = "OAuth provider not configured";
         Self::new(StatusCode::NOT_FOUND, "PROVIDER_NOT_CONFIGURED", title)
+    }
+
+    /// No sign-in came of it. `advice` says what to do and holds nothing the provider wrote.
+    pub(crate) fn provider_signin_failed(advice: &str) -> Self {
+        let title = "Failed to authenticate";
+        Self::new(StatusCode::UNAUTHORIZED, "PROVIDER_SIGNIN_FAILED", title)
+            .detail(advice)
+            .detour(Detour::SignIn)
+    }
+
+    /// The person, or the provider's policy, said no.
+    pub(crate) fn provider_denied() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "PROVIDER_DENIED", "Sign-in was declined").detail(
+            "The provider, or you there, said no. Nothing was changed here. Sign in another way, \
+             or ask whoever runs the provider for access.",
+        )
+    }
+
+    pub(crate) fn email_domain_not_allowed() -> Self {
+        let title = "This email domain is not allowed";
+        Self::new(StatusCode::FORBIDDEN, "EMAIL_DOMAIN_NOT_ALLOWED", title).detail(
+            "Only verified addresses of certain domains may sign in this way. Choose another \
+             account at the provider, or ask your administrator.",
+        )
+    }
+
+    /// An identity that is not joined to an account by itself.
+    pub(crate) fn link_refused(title: &str, detail: String, reason: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "LINK_REFUSED", title)
+            .detail(detail)
+            .member("reason", reason)
     }
 
     pub(crate) fn internal() -> Self {
@@ -189,6 +233,11 @@ impl Problem {
     /// Where a person goes instead.
     pub(crate) fn where_to(&self) -> Option<Detour> {
         self.0.detour
+    }
+
+    /// Further members of the problem document.
+    pub(crate) fn members(&self) -> &[(&'static str, serde_json::Value)] {
+        &self.0.members
     }
 
     /// Header fields that belong to the answer, in whichever form it is rendered.
@@ -333,6 +382,42 @@ impl From<AccountError> for Problem {
             AccountError::Password(error) => error.into(),
             AccountError::SignupDisabled => Self::signup_disabled(),
             AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What is wrong with each key stands in the member `errors`.
+impl From<ProviderChangeError> for Problem {
+    fn from(error: ProviderChangeError) -> Self {
+        let taken = || {
+            let title = "A provider with this id exists already";
+            Self::new(StatusCode::CONFLICT, "PROVIDER_EXISTS", title)
+        };
+        match error {
+            ProviderChangeError::Bad(problems) => {
+                let errors: Vec<_> = problems
+                    .iter()
+                    .map(|problem| {
+                        serde_json::json!({
+                            "key": problem.key,
+                            "message": problem.message,
+                            "help": problem.help,
+                        })
+                    })
+                    .collect();
+                let title = "The provider cannot be used like this";
+                Self::new(StatusCode::BAD_REQUEST, "BAD_PROVIDER", title).member("errors", errors)
+            }
+            ProviderChangeError::NotFound => Self::not_found(),
+            ProviderChangeError::ReadOnly => {
+                let title = "This provider is set up outside and is read-only here";
+                Self::new(StatusCode::CONFLICT, "PROVIDER_READ_ONLY", title).detail(
+                    "It stands in the configuration file or the environment. Change it there.",
+                )
+            }
+            ProviderChangeError::Store(StoreError::Conflict("provider"))
+            | ProviderChangeError::Taken => taken(),
+            ProviderChangeError::Store(error) => error.into(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Header fields of every answer of the portal: nothing may frame it, script it, sniff it,
 //! keep it, or learn from it where the visitor came from.
 //!
-//! `form-action` names the app that a sign-in leads to, because browsers apply it to the
-//! redirects behind a form too.
+//! `form-action` names the app that a sign-in leads to and, where somebody is signed in, the
+//! providers that linking and signing out lead to, because browsers apply it to the redirects
+//! behind a form too. There is no script but one, on the pages that say so.
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
@@ -10,24 +11,20 @@ use http::{HeaderName, HeaderValue, header};
 use vestibule_core::facts::Scheme;
 use vestibule_core::settings::Settings;
 
+use crate::dispatch::Area;
 use crate::visit::Visit;
 
 /// Further origins that a page's forms may lead to, set by the page as a response extension.
 #[derive(Clone, Debug)]
 pub(crate) struct FormTargets(pub(crate) Vec<String>);
 
+/// The path of the one asset that a page runs as a script, set as a response extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Script(pub(crate) String);
+
 /// Puts the fields on; what a handler set itself (caching of assets and key sets) stays.
 pub(crate) fn apply(response: &mut Response, visit: Option<&Visit>, settings: &Settings) {
-    let targets = response
-        .extensions()
-        .get::<FormTargets>()
-        .map(|targets| targets.0.join(" "))
-        .unwrap_or_default();
-    let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {targets}; \
-         base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
-    )
-    .replace(" ;", ";");
+    let policy = policy(response, visit, settings);
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -59,4 +56,33 @@ pub(crate) fn apply(response: &mut Response, visit: Option<&Visit>, settings: &S
     {
         headers.insert("x-request-id", id);
     }
+}
+
+fn policy(response: &Response, visit: Option<&Visit>, settings: &Settings) -> String {
+    let mut targets = String::new();
+    let own = response.extensions().get::<FormTargets>().map(|targets| targets.0.clone());
+    for origin in own.unwrap_or_default().into_iter().chain(provider_origins(visit)) {
+        targets.push(' ');
+        targets.push_str(&origin);
+    }
+    let script = response.extensions().get::<Script>().map(|Script(path)| {
+        // The very file, not everything of this origin: an app may share it.
+        format!("script-src {}{path}; ", settings.server.portal)
+    });
+    let script = script.unwrap_or_default();
+    format!(
+        "default-src 'none'; {script}style-src 'self'; img-src 'self'; form-action 'self'{targets}; \
+         base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// Where the forms of somebody who is signed in may lead by way of a provider.
+fn provider_origins(visit: Option<&Visit>) -> Vec<String> {
+    let signed_in = |visit: &&Visit| visit.area != Area::Api && visit.browser_identity().is_some();
+    let Some(visit) = visit.filter(signed_in) else { return Vec::new() };
+    let plain = |origin: &String| {
+        origin.bytes().all(|b| b.is_ascii_alphanumeric() || b":/.-_[]".contains(&b))
+    };
+    // Endpoints come from documents of others: only what cannot end the directive stands in it.
+    visit.authn().provider_origins().into_iter().filter(plain).collect()
 }

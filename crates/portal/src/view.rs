@@ -56,13 +56,22 @@ impl Chrome {
             auth_off: visit.auth_is_off(),
             has_account: person.is_some() && !visit.auth_is_off(),
             person,
-            here: visit.target.split('?').next().unwrap_or_default().to_owned(),
+            here: visit.path().to_owned(),
         }
     }
 
     /// `page` where a navigation link leads to the page that is shown, else `false`.
     pub(crate) fn current(&self, path: &str) -> &'static str {
         if self.here == path { "page" } else { "false" }
+    }
+
+    /// The same for a tab, whose pages lie below its path too.
+    pub(crate) fn current_tab(&self, path: &str) -> &'static str {
+        match self.here.strip_prefix(path) {
+            Some("") => "page",
+            Some(rest) if rest.starts_with('/') => "true",
+            _ => "false",
+        }
     }
 }
 

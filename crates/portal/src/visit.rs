@@ -21,7 +21,7 @@ use vestibule_core::settings::Settings;
 use vestibule_core::settings::auth::Mode;
 use vestibule_core::time::UnixMillis;
 
-use crate::dispatch::{Area, Portal};
+use crate::dispatch::{Area, Portal, is_provider_flow};
 use crate::problem::Problem;
 
 /// One request.
@@ -36,17 +36,29 @@ pub(crate) struct Visit {
     pub(crate) method: Method,
     /// Path and query without the prefix of a shared host.
     pub(crate) target: String,
+    /// The path as it was called.
+    pub(crate) outside: String,
     pub(crate) fetch_site: FetchSite,
     pub(crate) origin: Option<String>,
     pub(crate) user_agent: String,
     /// Whether the answer is read by a person.
     pub(crate) wants_page: bool,
+    /// Whether a page is asked for that stands by itself: no frame, no script's request.
+    pub(crate) is_top_level: bool,
     /// What forms send back.
     pub(crate) csrf_token: String,
     /// Whether the browser does not have that token yet.
     pub(crate) csrf_is_new: bool,
     cookies: Vec<(String, String)>,
     prefix: &'static str,
+}
+
+/// The two spellings of a request's path.
+pub(crate) struct Paths {
+    /// See [`Visit::target`].
+    pub(crate) target: String,
+    /// See [`Visit::outside`].
+    pub(crate) outside: String,
 }
 
 impl Visit {
@@ -56,7 +68,7 @@ impl Visit {
         mut ctx: LocalContext,
         area: Area,
         method: Method,
-        target: String,
+        paths: Paths,
         headers: &HeaderMap,
     ) -> Self {
         let settings = portal.authn.settings();
@@ -90,13 +102,15 @@ impl Visit {
             now,
             area,
             method,
-            target,
+            target: paths.target,
+            outside: paths.outside,
             fetch_site: FetchSite::from_header(
                 headers.get("sec-fetch-site").map(|v| v.to_str().unwrap_or("?")),
             ),
             origin: text(header::ORIGIN).map(str::to_owned),
             user_agent: text(header::USER_AGENT).unwrap_or_default().chars().take(256).collect(),
             wants_page: is_navigation(headers),
+            is_top_level: is_top_level(headers),
             csrf_is_new: csrf.is_none(),
             csrf_token: csrf.unwrap_or_else(|| portal.authn.new_flow()),
             cookies,
@@ -139,6 +153,17 @@ impl Visit {
     /// Whether pages live under `/.vestibule/` because the host has routes too.
     pub(crate) fn is_shared_host(&self) -> bool {
         !self.prefix.is_empty()
+    }
+
+    /// The path without the prefix of a shared host.
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// Whether what is refused here may be shown as a page: everything outside the API, and
+    /// the links in it that people follow.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.area != Area::Api || is_provider_flow(self.path())
     }
 
     /// A cookie of ours by name. Two different values count as none.
@@ -211,6 +236,14 @@ fn is_navigation(headers: &HeaderMap) -> bool {
             .filter_map(|v| v.to_str().ok())
             .any(|accept| accept.contains("text/html")),
     }
+}
+
+/// Whether Fetch Metadata, where it is sent, tells of a page in a tab of its own.
+fn is_top_level(headers: &HeaderMap) -> bool {
+    let only = |name: &str, value: &[u8]| {
+        headers.get_all(name).iter().all(|field| field.as_bytes() == value)
+    };
+    only("sec-fetch-mode", b"navigate") && only("sec-fetch-dest", b"document")
 }
 
 /// The extractor of a [`Visit`].

@@ -3,6 +3,7 @@
 pub(crate) mod absent;
 pub(crate) mod admin;
 pub(crate) mod api_keys;
+pub(crate) mod backchannel_logout;
 pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod jwks;
@@ -11,6 +12,7 @@ pub(crate) mod logout;
 pub(crate) mod me;
 pub(crate) mod openapi;
 pub(crate) mod password;
+pub(crate) mod provider;
 pub(crate) mod sessions;
 pub(crate) mod signup;
 

@@ -1,5 +1,8 @@
-//! `/admin`: administration. Leads to the one page there is until there is more to choose from.
+//! `/admin`: administration. Leads to its first page; tabs lead from there to the others.
 
+pub(super) mod fields;
+pub(super) mod provider;
+pub(super) mod providers;
 pub(super) mod users;
 
 use axum::response::Response;

@@ -1,6 +1,7 @@
 //! `/login`: the sign-in page, and proving again who sits there (`step=reauth`).
 //!
-//! Whoever is signed in already is sent on at once. `rd` is checked here and again wherever
+//! Whoever is signed in already is sent on at once, unless a stronger sign-in is asked for: then
+//! the ways that this account has are offered. `rd` is checked here and again wherever
 //! it leads; the form's answer is 303, so that no browser sends the password on.
 
 use askama::Template;
@@ -16,6 +17,7 @@ use crate::dispatch::append_cookies;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::security_headers::FormTargets;
+use crate::service::provider::{Button, buttons, buttons_of};
 use crate::service::sign_in;
 use crate::view::{self, Chrome};
 use crate::visit::{V, Visit};
@@ -56,6 +58,7 @@ struct LoginPage<'a> {
     /// Who proves again who they are; `None` for a plain sign-in.
     again_as: Option<&'a str>,
     has_password: bool,
+    providers: Vec<Button>,
     has_signup: bool,
     signup_rd: String,
     setup_open: bool,
@@ -68,6 +71,7 @@ struct LoginPage<'a> {
 #[template(path = "step_up.html")]
 struct StepUpPage {
     chrome: Chrome,
+    providers: Vec<Button>,
 }
 
 pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> {
@@ -89,10 +93,7 @@ pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> 
             )));
         }
         match step {
-            Step::Mfa if !identity.mfa => {
-                let page = StepUpPage { chrome: Chrome::new(&visit) };
-                return Ok(view::page(&visit, StatusCode::FORBIDDEN, &page));
-            }
+            Step::Mfa if !identity.mfa => return step_up(&visit, identity, rd).await,
             Step::Reauth => {}
             Step::Mfa | Step::Plain => {
                 return Ok(visit.redirect(&onward(&visit, identity.status, false, rd)));
@@ -101,7 +102,27 @@ pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> 
     }
     let notice = params.has("signed_out").then_some("You are signed out.");
     let form = Form { rd, step, email: "", remember: false, notice };
-    Ok(form.show(&visit, None).await)
+    let mut response = form.show(&visit, None).await?;
+    // A sign-out by way of an app or a provider ends here, with the cookie still in the browser.
+    let is_dead = visit.cookie(visit.names.session).is_some()
+        && visit.ctx.identity.is_none()
+        && !visit.ctx.bad_credential;
+    if is_dead {
+        append_cookies(&mut response, &[visit.names.clear_session()]);
+    }
+    Ok(response)
+}
+
+/// A second factor is asked for. Where a provider of this account tells of one, a sign-in there
+/// may help; else nothing here does.
+async fn step_up(visit: &Visit, identity: &Identity, rd: &str) -> Result<Response, Problem> {
+    let rd = visit.kept_return_to(rd);
+    let providers = match identity.account {
+        Some(account) => buttons_of(visit, account, &rd, Step::Mfa.as_str()).await?,
+        None => Vec::new(),
+    };
+    let page = StepUpPage { chrome: Chrome::new(visit), providers };
+    Ok(view::page(visit, StatusCode::FORBIDDEN, &page))
 }
 
 pub(crate) async fn submit(visit: V, form: FormBody) -> Result<Response, Problem> {
@@ -121,12 +142,12 @@ pub(crate) async fn submit(visit: V, form: FormBody) -> Result<Response, Problem
                 append_cookies(&mut response, &visit.session_cookies(&started));
                 Ok(response)
             }
-            Err(problem) => Ok(shown.show(&visit, Some(&problem)).await),
+            Err(problem) => shown.show(&visit, Some(&problem)).await,
         };
     }
     let account = match sign_in::check_password(&visit, email, form.field("password")).await {
         Ok(account) => account,
-        Err(problem) => return Ok(shown.show(&visit, Some(&problem)).await),
+        Err(problem) => return shown.show(&visit, Some(&problem)).await,
     };
     begin(&visit, account, remember, rd).await
 }
@@ -139,11 +160,14 @@ pub(super) async fn begin(
     rd: &str,
 ) -> Result<Response, Problem> {
     let signed_in = sign_in::start(visit, account, remember).await?;
-    let account = &signed_in.account;
-    let to = onward(visit, account.effective_status(), account.must_change_password, rd);
-    let mut response = visit.redirect(&to);
+    let mut response = visit.redirect(&onward_of(visit, &signed_in.account, rd));
     append_cookies(&mut response, &signed_in.cookies);
     Ok(response)
+}
+
+/// Where somebody goes who just signed in.
+pub(crate) fn onward_of(visit: &Visit, account: &Account, rd: &str) -> String {
+    onward(visit, account.effective_status(), account.must_change_password, rd)
 }
 
 /// Where a signed-in person goes from the sign-in page.
@@ -197,22 +221,23 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
-    async fn show(&self, visit: &Visit, problem: Option<&Problem>) -> Response {
+    async fn show(&self, visit: &Visit, problem: Option<&Problem>) -> Result<Response, Problem> {
         let rd = Some(self.rd).filter(|rd| visit.return_to(rd).is_some()).unwrap_or_default();
         let again: Option<&Identity> = visit
             .browser_identity()
             .map(|identity| &**identity)
             .filter(|_| self.step == Step::Reauth);
         let again_as = again.map(|i| i.email.as_deref().unwrap_or(&i.username));
-        let has_signup = visit.has_signup() && again.is_none();
+        let (has_password, providers) = self.ways(visit, again, rd).await?;
         let page = LoginPage {
             chrome: Chrome::new(visit),
             rd,
             step: self.step.as_str(),
             email: self.email,
             again_as,
-            has_password: visit.has_password_sign_in(),
-            has_signup,
+            has_password,
+            providers,
+            has_signup: visit.has_signup() && again.is_none(),
             signup_rd: if rd.is_empty() {
                 String::new()
             } else {
@@ -228,6 +253,24 @@ impl Form<'_> {
             None => view::page(visit, StatusCode::OK, &page),
         };
         response.extensions_mut().insert(form_targets(visit, rd));
-        response
+        Ok(response)
+    }
+
+    /// Whether a password helps, and which providers do: all of them, or (to prove again who sits
+    /// there) what this account signs in with.
+    async fn ways(
+        &self,
+        visit: &Visit,
+        again: Option<&Identity>,
+        rd: &str,
+    ) -> Result<(bool, Vec<Button>), Problem> {
+        let by_password = visit.has_password_sign_in();
+        match again.and_then(|identity| identity.account) {
+            None => Ok((by_password, buttons(visit, rd, self.step.as_str()))),
+            Some(account) => {
+                let has = by_password && sign_in::has_password(visit, account).await?;
+                Ok((has, buttons_of(visit, account, rd, self.step.as_str()).await?))
+            }
+        }
     }
 }

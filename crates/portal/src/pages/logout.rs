@@ -1,10 +1,12 @@
-//! `/logout`: ends the session at once, unless another site asks for it; then it asks first.
+//! `/logout`: ends the session at once, unless another site asks for it; then it asks first. A
+//! session that began at a provider is signed out there too, where it has a place for that.
 
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 
 use vestibule_core::facts::FetchSite;
+use vestibule_core::id::SessionId;
 use vestibule_core::return_to::ReturnTo;
 
 use crate::body::FormBody;
@@ -48,20 +50,32 @@ async fn end(visit: &Visit, rd: &str) -> Result<Response, Problem> {
     if visit.ctx.store_unavailable {
         return Err(Problem::store_unavailable());
     }
-    if let Some(identity) = visit.browser_identity()
-        && let Some(session) = visit.ctx.cookie_session
-    {
-        let actor = visit.actor();
-        visit.authn().end_session(session, identity.account, true, &actor, visit.now).await?;
-    }
+    let provider = match visit.ctx.cookie_session {
+        Some(session) => end_session(visit, session).await?,
+        None => None,
+    };
     // Straight to the app, not through a hand-off: nobody is signed in any more.
-    let to = match visit.return_to(rd) {
-        Some(ReturnTo::App { origin, path_and_query }) => format!("{origin}{path_and_query}"),
-        Some(to @ ReturnTo::Portal(_)) => visit.url_of(&to),
-        None => visit.url("/login?signed_out"),
+    let to = match (provider, visit.return_to(rd)) {
+        (Some(provider), _) => provider,
+        (None, Some(ReturnTo::App { origin, path_and_query })) => {
+            format!("{origin}{path_and_query}")
+        }
+        (None, Some(to @ ReturnTo::Portal(_))) => visit.url_of(&to),
+        (None, None) => visit.url("/login?signed_out"),
     };
     let mut response = visit.redirect(&to);
     let names = &visit.names;
     append_cookies(&mut response, &[names.clear_session(), names.clear(names.csrf)]);
     Ok(response)
+}
+
+/// Ends a session of whoever asks; where to go to end the one at its provider too.
+pub(crate) async fn end_session(
+    visit: &Visit,
+    session: SessionId,
+) -> Result<Option<String>, Problem> {
+    let owner = visit.browser_identity().and_then(|identity| identity.account);
+    let provider = visit.authn().provider_logout_url(session).await;
+    visit.authn().end_session(session, owner, true, &visit.actor(), visit.now).await?;
+    Ok(provider)
 }

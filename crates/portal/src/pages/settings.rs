@@ -1,12 +1,13 @@
-//! `/settings`: one's own profile, password and sessions. With `?change=password`, or where the
+//! `/settings`: one's own profile, password, linked providers and sessions. With `?change=password`, or where the
 //! password must be changed, only that form stands there.
 
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 
+use vestibule_authn::provider::{LinkShown, ProviderPurpose, UnlinkError};
 use vestibule_core::account::Account;
-use vestibule_core::id::SessionId;
+use vestibule_core::id::{AccountId, SessionId};
 use vestibule_core::secret::Secret;
 use vestibule_core::settings::auth::{Mode, Require};
 
@@ -15,8 +16,11 @@ use crate::body::FormBody;
 use crate::dispatch::append_cookies;
 use crate::guard::Need;
 use crate::json::time_for_people;
+use crate::navigation::encode;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::service::provider::{Button, buttons, depart};
+use crate::service::sign_in;
 use crate::view::{self, Chrome};
 use crate::visit::{V, Visit};
 
@@ -26,6 +30,28 @@ struct SessionRow {
     client_ip: String,
     last_seen: String,
     is_current: bool,
+}
+
+struct LinkRow {
+    label: String,
+    display: String,
+    issuer: String,
+    subject: String,
+    linked: String,
+    used: String,
+}
+
+impl From<LinkShown> for LinkRow {
+    fn from(link: LinkShown) -> Self {
+        Self {
+            label: link.label,
+            display: link.display,
+            issuer: link.issuer,
+            subject: link.subject,
+            linked: time_for_people(link.linked_at),
+            used: time_for_people(link.last_used_at),
+        }
+    }
 }
 
 #[derive(Template)]
@@ -39,6 +65,9 @@ struct SettingsPage {
     role: &'static str,
     groups: Vec<String>,
     has_password: bool,
+    links: Vec<LinkRow>,
+    /// Providers without a link yet.
+    linkable: Vec<Button>,
     sessions: Vec<SessionRow>,
     notice: Option<&'static str>,
     error: Option<String>,
@@ -65,6 +94,10 @@ pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> 
         Some("password") => Some("Your password is changed. All other sessions have ended."),
         Some("sessions") => Some("The session has ended."),
         Some("others") => Some("All other sessions have ended."),
+        Some("linked") => Some("The provider is linked. You can sign in with it from now on."),
+        Some("unlinked") => {
+            Some("The provider is unlinked. Sessions that began with it have ended.")
+        }
         _ => None,
     };
     overview(&visit, &account, notice, None).await
@@ -120,6 +153,63 @@ pub(crate) async fn sessions(visit: V, form: FormBody) -> Result<Response, Probl
     Ok(visit.redirect(&visit.url("/settings?saved=sessions")))
 }
 
+/// Links a provider, or takes a link away. Both change who gets in, so they ask for a recent
+/// sign-in; the page then stands there again.
+pub(crate) async fn providers(visit: V, form: FormBody) -> Result<Response, Problem> {
+    let (identity, account) = visit.require_account(Need::Own)?;
+    let session = visit.ctx.cookie_session.ok_or_else(Problem::unauthenticated)?;
+    if !visit.is_fresh(identity) {
+        let back = encode(&visit.url("/settings"));
+        return Ok(visit.redirect(&visit.url(&format!("/login?rd={back}&step=reauth"))));
+    }
+    match form.field("action") {
+        "link" => link(&visit, account, form.field("provider")).await,
+        "unlink" => unlink(&visit, account, session, &form).await,
+        _ => Err(Problem::bad_request("The form says nothing to do.")),
+    }
+}
+
+async fn link(visit: &Visit, account: AccountId, provider: &str) -> Result<Response, Problem> {
+    if visit.mode() != Mode::Full {
+        return Err(Problem::provider_not_configured());
+    }
+    let rd = visit.url("/settings?saved=linked");
+    match depart(visit, provider, ProviderPurpose::Link { account }, &rd).await {
+        Ok(departure) => {
+            let mut response = visit.redirect(&departure.location);
+            append_cookies(&mut response, &[departure.cookie]);
+            Ok(response)
+        }
+        Err(refused) => Ok(super::provider::refused(visit, provider, refused, "")),
+    }
+}
+
+async fn unlink(
+    visit: &Visit,
+    account: AccountId,
+    session: SessionId,
+    form: &FormBody,
+) -> Result<Response, Problem> {
+    let (issuer, subject) = (form.field("issuer"), form.field("subject"));
+    let (authn, actor, now) = (visit.authn(), visit.actor(), visit.now);
+    match authn.unlink_provider(account, issuer, subject, &actor, now).await {
+        Ok(()) if authn.session_record(session).await?.is_none() => {
+            Ok(visit.redirect(&visit.url("/login?signed_out")))
+        }
+        Ok(()) => Ok(visit.redirect(&visit.url("/settings?saved=unlinked"))),
+        Err(UnlinkError::LastWay) => {
+            let title = "This is the only way to sign in to your account";
+            let problem = Problem::new(StatusCode::CONFLICT, "LAST_WAY_IN", title).detail(
+                "This is the only way to sign in to your account. Set a password first, or link \
+                 another provider.",
+            );
+            let account = visit.account(account).await?;
+            overview(visit, &account, None, Some(&problem)).await
+        }
+        Err(UnlinkError::Store(error)) => Err(error.into()),
+    }
+}
+
 async fn overview(
     visit: &Visit,
     account: &Account,
@@ -135,6 +225,10 @@ async fn overview(
         client_ip: session.client_ip,
         last_seen: time_for_people(session.last_seen),
     });
+    let links = visit.authn().provider_links(account.id).await?;
+    let mut linkable = buttons(visit, "", "");
+    linkable.retain(|button| links.iter().all(|link| link.provider != button.id));
+    let by_password = visit.settings.auth.password.enabled && visit.mode() == Mode::Full;
     let page = SettingsPage {
         chrome: Chrome::new(visit),
         email: account.email.as_deref().unwrap_or_default().to_owned(),
@@ -143,7 +237,9 @@ async fn overview(
         name: account.name.to_string(),
         role: account.role.as_str(),
         groups: account.groups.iter().map(ToString::to_string).collect(),
-        has_password: visit.settings.auth.password.enabled && visit.mode() == Mode::Full,
+        has_password: by_password && sign_in::has_password(visit, account.id).await?,
+        links: links.into_iter().map(LinkRow::from).collect(),
+        linkable,
         sessions: sessions.collect(),
         notice,
         error: problem.map(|problem| problem.sentence().to_owned()),

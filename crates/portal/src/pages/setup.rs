@@ -1,5 +1,6 @@
-//! `/setup`: the first administrator. Asks for the one-time token of this start, unless the
-//! visitor sits at the machine itself; 404 once a user exists.
+//! `/setup`: the first administrator, then a provider, if one is wanted. Asks for the one-time
+//! token of this start, unless the visitor sits at the machine itself; 404 once a user exists.
+//! The later steps are for the administrator who was just made.
 
 use askama::Template;
 use axum::response::Response;
@@ -9,12 +10,17 @@ use vestibule_authn::account::AccountError;
 use vestibule_authn::ports::StoreError;
 use vestibule_core::secret::Secret;
 
+use super::admin::fields::{FieldProblem, Fields, KindChoice, kinds};
+use super::admin::provider::Report;
+use super::admin::providers::Refused;
 use crate::api::display_name;
+use crate::assets;
 use crate::body::FormBody;
 use crate::dispatch::append_cookies;
 use crate::guard::Need;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::security_headers::Script;
 use crate::service::sign_in;
 use crate::view::{self, Chrome};
 use crate::visit::{V, Visit};
@@ -37,6 +43,21 @@ struct SetupPage<'a> {
 #[template(path = "setup_done.html")]
 struct SetupDonePage {
     chrome: Chrome,
+    /// The provider that was set up.
+    provider: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "setup_oauth.html")]
+struct OauthPage {
+    chrome: Chrome,
+    copy_js: String,
+    with_none: bool,
+    kinds: Vec<KindChoice>,
+    fields: Fields,
+    problems: Vec<FieldProblem>,
+    report: Option<Report>,
+    error: Option<String>,
 }
 
 pub(crate) async fn show(visit: V, params: Params) -> Result<Response, Problem> {
@@ -74,14 +95,73 @@ pub(crate) async fn submit(visit: V, body: FormBody) -> Result<Response, Problem
         Err(problem) => return Ok(form(&visit, token, email, name, Some(&problem))),
     };
     let signed_in = sign_in::start(&visit, account, false).await?;
-    let mut response = visit.redirect(&visit.url("/setup/done"));
+    let mut response = visit.redirect(&visit.url("/setup/oauth"));
     append_cookies(&mut response, &signed_in.cookies);
     Ok(response)
 }
 
-pub(crate) async fn done(visit: V) -> Result<Response, Problem> {
+/// The step "OAuth Configuration".
+pub(crate) async fn oauth(visit: V) -> Result<Response, Problem> {
     visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
-    let page = SetupDonePage { chrome: Chrome::new(&visit) };
+    Ok(oauth_form(&visit, Fields::new(), None, None))
+}
+
+pub(crate) async fn save_oauth(visit: V, form: FormBody) -> Result<Response, Problem> {
+    visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
+    let fields = Fields::of_form(&form);
+    if fields.kind.is_empty() {
+        return Ok(visit.redirect(&visit.url("/setup/done")));
+    }
+    let spec = fields.to_new_spec(form.field("client_secret"));
+    let (authn, actor, now) = (visit.authn(), visit.actor(), visit.now);
+    if form.field("action") == "test" {
+        return Ok(match authn.test_provider_spec(&spec, now).await {
+            Ok(report) => oauth_form(&visit, fields, Some(report.into()), None),
+            Err(error) => oauth_form(&visit, fields, None, Some(error.into())),
+        });
+    }
+    match authn.create_provider(spec, &actor, now).await {
+        Ok(made) => Ok(visit.redirect(&visit.url(&format!("/setup/done?provider={}", made.id)))),
+        Err(error) => Ok(oauth_form(&visit, fields, None, Some(error.into()))),
+    }
+}
+
+fn oauth_form(
+    visit: &Visit,
+    fields: Fields,
+    report: Option<Report>,
+    refused: Option<Refused>,
+) -> Response {
+    let (problem, problems) = match refused {
+        Some(refused) => (Some(refused.problem), refused.fields),
+        None => (None, Vec::new()),
+    };
+    let copy_js = assets::path("copy.js");
+    let page = OauthPage {
+        chrome: Chrome::new(visit),
+        copy_js: copy_js.clone(),
+        with_none: true,
+        kinds: kinds(visit),
+        fields,
+        problems,
+        report,
+        error: problem.as_ref().map(|problem| problem.sentence().to_owned()),
+    };
+    let mut response = match &problem {
+        Some(problem) => view::refused(visit, problem, &page),
+        None => view::page(visit, StatusCode::OK, &page),
+    };
+    response.extensions_mut().insert(Script(copy_js));
+    response
+}
+
+pub(crate) async fn done(visit: V, params: Params) -> Result<Response, Problem> {
+    visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
+    let made = params.value("provider");
+    let mut buttons = visit.authn().provider_buttons().into_iter();
+    let made = made.and_then(|made| buttons.find(|button| &*button.id == made));
+    let page =
+        SetupDonePage { chrome: Chrome::new(&visit), provider: made.map(|button| button.label) };
     Ok(view::page(&visit, StatusCode::OK, &page))
 }
 

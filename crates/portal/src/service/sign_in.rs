@@ -7,6 +7,7 @@ use vestibule_authn::login::PasswordAttempt;
 use vestibule_authn::ports::SessionProof;
 use vestibule_authn::session::{SignIn, StartedSession};
 use vestibule_core::account::{Account, Status};
+use vestibule_core::id::AccountId;
 use vestibule_core::identity::Identity;
 use vestibule_core::secret::Secret;
 
@@ -48,6 +49,7 @@ pub(crate) fn by_password(visit: &Visit, account: Account, remember: bool) -> Si
         remember,
         amr: vec!["pwd".to_owned()],
         mfa: false,
+        auth_time: None,
         client_ip: visit.ctx.client_ip,
         user_agent: visit.user_agent.clone(),
     }
@@ -64,12 +66,27 @@ pub(crate) async fn start(
         .authn()
         .start_session(sign_in, visit.ctx.cookie_session, &actor_of(visit, &account), visit.now)
         .await?;
-    let mut cookies = visit.session_cookies(&started);
+    let cookies = cookies(visit, account.id, &started).await;
+    Ok(SignedIn { account, cookies })
+}
+
+/// What a browser gets with a session that just began: its token, and that it was here before.
+pub(crate) async fn cookies(
+    visit: &Visit,
+    account: AccountId,
+    started: &StartedSession,
+) -> Vec<String> {
+    let mut cookies = visit.session_cookies(started);
     let device = visit.cookie(visit.names.device);
-    if let Some(device) = visit.authn().remember_device(account.id, device, visit.now).await {
+    if let Some(device) = visit.authn().remember_device(account, device, visit.now).await {
         cookies.push(visit.names.set(visit.names.device, &device, DEVICE_LIFETIME));
     }
-    Ok(SignedIn { account, cookies })
+    cookies
+}
+
+/// Whether an account has a password of its own.
+pub(crate) async fn has_password(visit: &Visit, account: AccountId) -> Result<bool, Problem> {
+    Ok(visit.authn().store().password_hash(account).await?.is_some())
 }
 
 /// Proves anew who sits there, in the session that runs: it gets a new token and a new time.

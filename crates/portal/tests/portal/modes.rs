@@ -31,6 +31,7 @@ async fn seed_002_49_seed_001_72_mode_none_has_no_401_and_no_sign_in() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
             let path = path.replace("{id}", "7b0f4a52-9b5e-4a66-9d0c-111111111111");
+            let path = path.replace("{provider}", "google");
             let method: Method = method.to_uppercase().parse().unwrap();
             let ask = Ask::new(method, &path).bearer("vst_nonsense").json(json!({}));
             let answer = stage.send(ask).await;

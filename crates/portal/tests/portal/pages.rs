@@ -97,7 +97,7 @@ async fn seed_003_21_seed_003_23_seed_003_24_set_up_makes_one_administrator_and_
     let made = browser.submit("/setup", &fields).await;
     assert_eq!(
         (made.status, made.location()),
-        (StatusCode::SEE_OTHER, "https://auth.example.com/setup/done"),
+        (StatusCode::SEE_OTHER, "https://auth.example.com/setup/oauth"),
         "{}",
         made.body
     );

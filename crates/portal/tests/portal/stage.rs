@@ -13,8 +13,9 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use vestibule_authn::authenticate::{Audience, CredentialHeaders, Outcome, Presented};
-
+use vestibule_authn::authenticate::{
+    Audience, CredentialHeaders, Outcome, Presented, Takes,
+};
 use vestibule_authn::{Actor, Authn};
 use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::facts::Scheme;
@@ -254,7 +255,7 @@ impl Stage {
             x_api_key: headers.get("x-api-key").map(|v| v.as_bytes()),
             cookies: &cookies,
         };
-        let reading = self.authn.read(&shown, false);
+        let reading = self.authn.read(&shown, Takes::default());
         let host = ctx.host.clone();
         let audience = if is_portal { Audience::Portal } else { Audience::App(host.as_str()) };
         let now = self.now();

@@ -7,8 +7,3 @@ use crate::problem::Problem;
 pub(crate) async fn flow() -> Problem {
     Problem::not_available()
 }
-
-/// A provider that is not configured.
-pub(crate) async fn provider() -> Problem {
-    Problem::provider_not_configured()
-}

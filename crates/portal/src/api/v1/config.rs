@@ -13,7 +13,7 @@ use crate::visit::V;
 struct Config {
     mode: &'static str,
     password_auth_enabled: bool,
-    oauth_providers: [(); 0],
+    oauth_providers: Vec<Provider>,
     signup_enabled: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     full: Option<Full>,
@@ -27,12 +27,18 @@ struct Full {
     email_verification_required: bool,
 }
 
+#[derive(Serialize)]
+struct Provider {
+    id: String,
+    label: String,
+}
+
 pub(crate) async fn get(visit: V) -> Response {
     let mode = visit.mode();
     let body = Config {
         mode: mode.as_str(),
         password_auth_enabled: visit.has_password_sign_in(),
-        oauth_providers: [],
+        oauth_providers: providers(&visit),
         signup_enabled: visit.has_signup(),
         full: (mode == Mode::Full).then_some(Full {
             passkeys_enabled: false,
@@ -41,4 +47,13 @@ pub(crate) async fn get(visit: V) -> Response {
         }),
     };
     json(StatusCode::OK, body)
+}
+
+/// One that does not answer at the moment stays in the list: it may when it is used.
+fn providers(visit: &V) -> Vec<Provider> {
+    if visit.mode() != Mode::Full {
+        return Vec::new();
+    }
+    let buttons = visit.authn().provider_buttons().into_iter();
+    buttons.map(|button| Provider { id: button.id.to_string(), label: button.label }).collect()
 }
