@@ -299,6 +299,7 @@ pub(crate) fn sign_in(account: &Account) -> SignIn {
         remember: false,
         amr: vec!["pwd".to_owned()],
         mfa: false,
+        auth_time: None,
         client_ip: CLIENT,
         user_agent: "Mozilla/5.0".to_owned(),
     }

@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod assertions;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod handoffs;
 #[cfg(test)]
 mod house;
