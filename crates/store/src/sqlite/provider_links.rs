@@ -167,7 +167,6 @@ async fn empty(connection: &mut SqliteConnection, id: AccountId) -> StoreResult<
             .map_err(unavailable)?;
     for sql in [
         "UPDATE accounts SET password_hash = NULL, must_change_password = 0 WHERE id = ?",
-        "DELETE FROM refresh_tokens WHERE user_id = ?",
         "DELETE FROM api_keys WHERE owner = ?",
         "DELETE FROM known_devices WHERE account_id = ?",
         "DELETE FROM provider_links WHERE account_id = ?",
