@@ -293,20 +293,6 @@ fn n_rules_and_routes_that_cannot_be_meant_are_errors() {
 fn n_what_is_not_built_is_refused_and_never_ignored() {
     let not_yet: &[&str] = &["not available yet"];
     refused_by_both(&[
-        (
-            "provider",
-            with_route().toml(
-                "[[provider]]\nid = \"x\"\nissuer = \"https://id.example.test\"\nclient_id = \"x\"",
-            ),
-            not_yet,
-        ),
-        (
-            "jwt issuer",
-            with_route().toml(
-                "[[jwt_issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.test\"\njwks_url = \"https://ci.example.test/jwks\"\naudience = [\"vestibule\"]\nalgorithms = [\"RS256\"]",
-            ),
-            not_yet,
-        ),
         ("postgres", with_route().toml("[store]\nurl = \"postgres://a@b/c\""), not_yet),
         ("redis", with_route().toml("[store]\nredis = \"redis://127.0.0.1:6379\""), not_yet),
         ("otlp", with_route().toml("[telemetry]\notlp = \"http://127.0.0.1:4317\""), not_yet),

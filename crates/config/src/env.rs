@@ -307,31 +307,41 @@ pub(crate) fn says_anything(environment: &Environment) -> bool {
     })
 }
 
-/// The origin that `ORIGIN` or `AUTH_BASE_URL` give the portal. Reports two that differ, what is no
-/// URL, and a path that is cut off.
-pub(crate) fn portal_origin(
-    variables: &mut Variables<'_>,
-    profile: &str,
-    problems: &mut Problems,
-) -> Option<Node> {
+/// What `ORIGIN` and `AUTH_BASE_URL` say.
+pub(crate) struct Base {
+    /// The portal's origin.
+    pub(crate) origin: Option<Node>,
+    /// The path of `AUTH_BASE_URL` without final slash, which callbacks begin with.
+    pub(crate) path: String,
+    /// Whether `AUTH_BASE_URL` is set; else it is the profile's.
+    pub(crate) is_said: bool,
+}
+
+/// Reads both. Reports two origins that differ, what is no URL, and a path that is cut off.
+pub(crate) fn base(variables: &mut Variables<'_>, profile: &str, problems: &mut Problems) -> Base {
     let mut found: Vec<(&'static str, String)> = Vec::new();
+    let mut base_path = None;
     for name in ["ORIGIN", "AUTH_BASE_URL"] {
         let Ok(Some(text)) = variables.value(name) else { continue };
-        match form::split_url(text.trim()) {
-            Some((origin, path)) => {
-                if !matches!(path, "" | "/") {
-                    problems.add(Diagnostic::notice(
-                        "path-cut-off",
-                        format!("the path `{path}` of `{name}` is no part of the portal's origin `{origin}`"),
-                    ));
-                }
-                found.push((name, origin.to_string()));
-            }
-            None => problems.add(
+        let read = form::split_url(text.trim()).filter(|(_, path)| !path.contains(['?', '#']));
+        let Some((origin, path)) = read else {
+            problems.add(
                 Diagnostic::error("bad-value", format!("`{name}` is `{text}`, which is no URL"))
                     .help(format!("write for example {name}=https://auth.example.com")),
-            ),
+            );
+            continue;
+        };
+        if name == "AUTH_BASE_URL" {
+            base_path = Some(path.trim_end_matches('/').to_owned());
+        } else if !matches!(path, "" | "/") {
+            problems.add(Diagnostic::notice(
+                "path-cut-off",
+                format!(
+                    "the path `{path}` of `{name}` is no part of the portal's origin `{origin}`"
+                ),
+            ));
         }
+        found.push((name, origin.to_string()));
     }
     if let [(_, first), (_, second)] = found.as_slice()
         && first != second
@@ -344,11 +354,17 @@ pub(crate) fn portal_origin(
             .help("both name the portal's origin: unset one of them, or write `server.portal_url`"),
         );
     }
-    let node = found.into_iter().next().map(|(name, origin)| Node::text(origin, tree_origin(name)));
-    node.or_else(|| {
-        let (origin, _) = form::split_url(crate::profile::base_url(profile)?)?;
+    let of_profile = crate::profile::base_url(profile).and_then(form::split_url);
+    let is_said = base_path.is_some();
+    let path = base_path
+        .or_else(|| of_profile.as_ref().map(|(_, path)| (*path).to_owned()))
+        .unwrap_or_default();
+    let said = found.into_iter().next().map(|(name, origin)| Node::text(origin, tree_origin(name)));
+    let origin = said.or_else(|| {
+        let (origin, _) = of_profile?;
         Some(Node::text(origin.to_string(), crate::tree::Origin::Profile("everruns")))
-    })
+    });
+    Base { origin, path, is_said }
 }
 
 /// The process environment. Names and values that are no UTF-8 are left out.

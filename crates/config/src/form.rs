@@ -286,12 +286,6 @@ pub(crate) fn check_hex_key(text: &str) -> Result<(), String> {
     }
 }
 
-pub(crate) fn check_mfa_from(text: &str) -> Result<(), String> {
-    let good =
-        matches!(text, "none" | "amr") || text.strip_prefix("acr:").is_some_and(|v| !v.is_empty());
-    if good { Ok(()) } else { Err(format!("`{text}` is none of `none`, `amr`, `acr:<value>`")) }
-}
-
 pub(crate) fn check_credential(text: &str) -> Result<(), String> {
     match vestibule_core::credential::CredentialKind::from_word(text) {
         Some(_) => Ok(()),

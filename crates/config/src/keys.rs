@@ -139,10 +139,8 @@ forms! {
     HEADER_VALUE = "a header value", check_header_value;
     HEX_KEY = "64 hex digits", check_hex_key;
     HOST = "a host", check_host;
-    ID = "an id", check_id;
     KEY_PREFIX = "a key prefix", check_key_prefix;
     METHOD = "an HTTP method", check_method;
-    MFA_FROM = "`none`, `amr` or `acr:<value>`", check_mfa_from;
     NAME = "a name", check_name;
     NETWORK = "a network", check_network;
     ORIGIN = "an origin", check_origin;
@@ -173,8 +171,8 @@ pub(crate) static ROOT: &[Key] = &[
     Key::new("auth", Kind::Table(auth::AUTH), "Who signs in, and how."),
     Key::new("api_keys", Kind::Table(credential::API_KEYS), "Keys for programs."),
     Key::new("smtp", Kind::Table(credential::SMTP), "Mail."),
-    Key::new("provider", Kind::Tables(credential::PROVIDER), "Outside sign-in, any number.").later(),
-    Key::new("jwt_issuer", Kind::Tables(credential::JWT_ISSUER), "Whose bearer tokens are taken besides ours.").later(),
+    Key::new("provider", Kind::Tables(credential::PROVIDER), "Outside sign-in, any number. Variables of the environment describe providers too."),
+    Key::new("jwt_issuer", Kind::Tables(credential::JWT_ISSUER), "Whose bearer tokens are taken besides ours, on routes whose `credentials` name `jwt:<name>`."),
     Key::new("identity_headers", Kind::Table(route::IDENTITY_HEADERS), "What apps are told about who is there."),
     Key::new("telemetry", Kind::Table(edge::TELEMETRY), "What is seen from the operator's side."),
     Key::new("policy", Kind::Map(&Kind::Access), "Access rules with a name, to be used as `access = \"name\"`.")

@@ -120,8 +120,9 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Re
         broken: &broken,
         files: &mut read.files,
         profile: layered.profile.as_str(),
-        environment_origin: layered.origin,
+        base: layered.base,
         providers: layered.providers,
+        issuer_names: Vec::new(),
     };
     let settings = resolve::resolve(&mut root, &mut context);
     let has_errors = problems.has_errors();
@@ -140,7 +141,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Re
 
 struct Layered {
     profile: String,
-    origin: Option<tree::Node>,
+    base: env::Base,
     providers: Vec<env::providers::EnvironmentProvider>,
 }
 
@@ -160,10 +161,11 @@ fn lay(
     merged.lay_over(std::mem::take(root));
     merged.lay_over(documented);
     env::overlay::apply(&mut merged, &mut variables, problems, broken);
-    let origin = env::portal_origin(&mut variables, &profile, problems);
-    let providers = env::providers::gather(&mut variables, problems);
+    let base = env::base(&mut variables, &profile, problems);
+    let sets = env::providers::gather(&mut variables, problems, broken);
+    let providers = env::providers::join(&mut merged, sets, problems);
     *root = merged;
-    Layered { profile, origin, providers }
+    Layered { profile, base, providers }
 }
 
 /// A report as text in the style of rustc (no colour).

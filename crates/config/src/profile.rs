@@ -58,6 +58,15 @@ pub(crate) fn portal_paths(profile: &str) -> &'static [&'static str] {
     }
 }
 
+/// Path of the callback that is sent, with `<id>` for the provider's id.
+pub(crate) fn callback(profile: &str) -> &'static str {
+    if profile == "pantrie" {
+        "/api/v1/auth/oauth/<id>/callback"
+    } else {
+        "/api/v1/auth/callback/<id>"
+    }
+}
+
 /// `AUTH_BASE_URL` where nobody says anything.
 pub(crate) fn base_url(profile: &str) -> Option<&'static str> {
     (profile == "everruns").then_some("http://localhost:9300/api")

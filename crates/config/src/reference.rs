@@ -22,6 +22,10 @@ pub(crate) fn all() -> String {
     for variable in crate::env::DOCUMENTED {
         _ = writeln!(out, "# {}: {}", variable.name, variable.meaning);
     }
+    out.push_str("# Providers: <PROVIDER> and <ID> are the id in upper case, with `_` for `-`.\n");
+    for (name, key) in crate::env::providers::documented() {
+        _ = writeln!(out, "# {name}: provider.{key}");
+    }
     out
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod auth;
+pub(crate) mod jwt_issuer;
 pub(crate) mod later;
 pub(crate) mod permissions;
 pub(crate) mod provider;
@@ -25,6 +26,7 @@ use vestibule_core::settings::Settings;
 use vestibule_core::settings::listener::Listener;
 
 use crate::diagnostic::{Diagnostic, Problems};
+use crate::env::Base;
 use crate::env::providers::EnvironmentProvider;
 use crate::keys::{Key, Kind};
 use crate::tree::{Node, Origin, Table, Value};
@@ -36,8 +38,11 @@ pub(crate) struct Context<'a> {
     pub(crate) files: &'a mut BTreeSet<PathBuf>,
     pub(crate) profile: &'a str,
     /// What `ORIGIN` and `AUTH_BASE_URL` say.
-    pub(crate) environment_origin: Option<Node>,
+    pub(crate) base: Base,
+    /// What the environment says about providers besides their keys.
     pub(crate) providers: Vec<EnvironmentProvider>,
+    /// Names of `[[jwt_issuer]]`, for `credentials`.
+    pub(crate) issuer_names: Vec<String>,
 }
 
 impl Context<'_> {
@@ -79,9 +84,10 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> Settings {
     route::lay_out(root, cx);
     fill(root, crate::keys::ROOT);
     let (server, listeners) = server::resolve(root, cx);
-    provider::resolve(root, cx);
+    let providers = provider::resolve(root, &server, cx);
+    let jwt_issuers = jwt_issuer::resolve(root, &server, cx);
     let tls = tls::resolve(root, &listeners, cx);
-    let auth = auth::resolve(root, &server, &listeners, cx);
+    let auth = auth::resolve(root, &server, &listeners, &providers, cx);
     let secrets = secrets::resolve(root, &auth, cx);
     let store = store::resolve(root, &server, cx);
     let smtp = store::smtp(root, cx);
@@ -98,9 +104,9 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> Settings {
         auth,
         api_keys,
         smtp,
-        providers: Vec::new(),
-        incomplete_providers: Vec::new(),
-        jwt_issuers: Vec::new(),
+        providers,
+        incomplete_providers: provider::incomplete(cx),
+        jwt_issuers,
         telemetry,
         routes: routes.iter().map(|r| Arc::clone(&r.route)).collect(),
     };

@@ -126,6 +126,8 @@ goldens! {
     access_contradictions
     all_at_once
     bad_certificate
+    bad_jwt_issuers
+    bad_providers
     bad_upstreams
     bad_values
     bad_variables
@@ -169,8 +171,11 @@ goldens! {
     origin_and_base_url_disagree
     origin_loses_to_the_file
     password_lengths
-    passwords_off_provider_waiting
     portal_url_with_path
+    provider_families_disagree
+    provider_open_signup
+    provider_variables_of_wrong_form
+    provider_warnings
     reserved_headers
     second_secret_short
     secret_variable_file_loose
@@ -179,7 +184,10 @@ goldens! {
     seed_000_20_smtp_incomplete
     seed_000_66_documented_password
     seed_001_03_no_way_to_sign_in
+    seed_001_03_provider_incomplete
     seed_001_17_oidc_incomplete
+    seed_001_26_redirect_uri_elsewhere
+    seed_001_31_redirect_uri_missing
     seed_001_63_bootstrap_admin
     seed_001_73_bypass_in_production
     seed_001_74_bypass_off_loopback
@@ -187,10 +195,12 @@ goldens! {
     seed_002_04_mode_none_off_loopback
     seed_002_09_unknown_mode
     seed_002_10_everruns_public_listener
+    seed_002_11_seed_002_12_default_base_url
     seed_002_13_everruns_needs_jwt_secret
     seed_002_15_short_jwt_secret
     seed_002_17_seed_002_18_mode_admin_without_account
     seed_002_19_admin_variables_in_mode_full
+    seed_002_27_half_a_pair
     seed_002_70_jwt_secret_both_set
     seed_004_63_provider_over_http
     shadowed_route

@@ -58,18 +58,20 @@ pub(crate) static SMTP: &[Key] = &[
 ];
 
 pub(crate) static PROVIDER: &[Key] = &[
-    Key::new("id", Kind::Text(&ID), "Stands in URLs and in `<provider>:<subject>`.")
+    Key::new("id", Kind::Text(&ANY), "1 to 32 of a-z, 0-9, `_` and `-`. Stands in URLs and in `<provider>:<subject>`; variables of the same id are joined with this table and win.")
         .required()
         .example("\"pocket-id\""),
-    Key::new("kind", Kind::Word(&["oidc", "google", "github", "authentik"]), "How to speak to it.")
+    Key::new("kind", Kind::Word(&["oidc", "google", "github", "authentik"]), "How to speak to it: `oidc` fits whoever speaks OpenID Connect.")
         .default("\"oidc\""),
-    Key::new("issuer", Kind::Text(&URL), "Issuer.").example("\"https://id.example.com\""),
-    Key::new("discovery_url", Kind::Text(&URL), "Discovery document, instead of `issuer`.")
+    Key::new("issuer", Kind::Text(&ANY), "Issuer, exactly as the provider writes it. Kind google: https://accounts.google.com unless written.")
+        .example("\"https://id.example.com\""),
+    Key::new("discovery_url", Kind::Text(&ANY), "Discovery document, instead of `issuer`.")
         .example("\"https://id.example.com/.well-known/openid-configuration\""),
-    Key::new("base_url", Kind::Text(&URL), "Of authentik, with `slug`; of another GitHub.")
+    Key::new("base_url", Kind::Text(&ANY), "Of authentik, with `slug`; of a GitHub other than github.com.")
         .example("\"https://authentik.example.com\""),
     Key::new("slug", Kind::Text(&ANY), "Of the authentik application.").example("\"vestibule\""),
-    Key::new("client_id", Kind::Text(&ANY), "Client id.").required().example("\"vestibule\""),
+    Key::new("client_id", Kind::Text(&ANY), "Client id. Required, here or by a variable.")
+        .example("\"vestibule\""),
     Key::new(
         "client_secret",
         Kind::Text(&ANY),
@@ -83,13 +85,23 @@ pub(crate) static PROVIDER: &[Key] = &[
         "Name on the button. Left out: the provider's name, else the id.",
     )
     .example("\"Pocket ID\""),
-    Key::new("scopes", TEXTS, "What is asked for.").default("[\"openid\", \"profile\", \"email\"]"),
-    Key::new("pkce", Kind::Bool, "Proof of possession by S256.").default("true"),
+    Key::new(
+        "scopes",
+        TEXTS,
+        "What is asked for. Kind github: `read:user`, `user:email`, `read:org` unless written.",
+    )
+    .default("[\"openid\", \"profile\", \"email\"]"),
+    Key::new(
+        "pkce",
+        Kind::Bool,
+        "Proof of possession by S256; a client without a secret cannot do without.",
+    )
+    .default("true"),
     Key::new("enabled", Kind::Bool, "Shown and usable.").default("true"),
     Key::new(
         "allowed_domains",
-        Kind::List(&Kind::Text(&DOMAIN)),
-        "Of the verified e-mail; a match makes a new account active.",
+        TEXTS,
+        "Of the verified e-mail: others are refused, and a match makes a new account active. Empty: any.",
     )
     .default("[]"),
     Key::new("auto_approve", Kind::Bool, "Every new account of this provider is active.")
@@ -98,29 +110,34 @@ pub(crate) static PROVIDER: &[Key] = &[
         .default("true"),
     Key::new(
         "mfa_from",
-        Kind::Text(&MFA_FROM),
+        Kind::Text(&ANY),
         "When a sign-in there counts as multi-factor: `none`, `amr`, `acr:<value>`.",
     )
     .default("\"none\""),
     Key::new(
         "redirect_uri",
         Kind::Text(&ANY),
-        "Callback to send; empty: derived from `portal_url`.",
+        "Callback to send, on the portal's host; empty: derived from `portal_url`.",
     )
     .default("\"\""),
-    Key::new("claims", Kind::Table(CLAIMS), "Which claim says what."),
-    Key::new("groups", Kind::Map(&TEXT), "Claim value to local group.")
+    Key::new("claims", Kind::Table(CLAIMS), "Which claim says what; dots lead into objects."),
+    Key::new("groups", Kind::Map(&TEXT), "Claim value to local group. What is not named keeps its name (oidc, authentik) or becomes `github:org/team`.")
         .example("{ vestibule-admins = \"admins\" }"),
-    Key::new("roles", Kind::Map(&Kind::Word(&["admin", "user"])), "Claim value to role.")
+    Key::new("roles", Kind::Map(&Kind::Word(&["admin", "user"])), "Claim value to role; left out: the provider says nothing about roles.")
         .example("{ vestibule-admins = \"admin\" }"),
 ];
 
 static CLAIMS: &[Key] = &[
-    Key::new("subject", Kind::Text(&ANY), "Who it is.").default("\"sub\""),
+    Key::new("subject", Kind::Text(&ANY), "Who it is; must never change or be used again.")
+        .default("\"sub\""),
     Key::new("username", Kind::Text(&ANY), "User name.").default("\"preferred_username\""),
     Key::new("email", Kind::Text(&ANY), "E-mail address.").default("\"email\""),
-    Key::new("email_verified", Kind::Text(&ANY), "Whether that address is proved.")
-        .default("\"email_verified\""),
+    Key::new(
+        "email_verified",
+        Kind::Text(&ANY),
+        "Whether that address is proved. Where `email` is another claim: left out, it is not.",
+    )
+    .default("\"email_verified\""),
     Key::new("groups", Kind::Text(&ANY), "Groups.").default("\"groups\""),
 ];
 
@@ -131,7 +148,7 @@ pub(crate) static JWT_ISSUER: &[Key] = &[
     Key::new("issuer", Kind::Text(&URL), "The claim `iss`.")
         .required()
         .example("\"https://ci.example.com\""),
-    Key::new("jwks_url", Kind::Text(&URL), "Where its keys are.")
+    Key::new("jwks_url", Kind::Text(&URL), "Where its keys are. Left out: tokens are asked about at `introspection_url`.")
         .example("\"https://ci.example.com/jwks\""),
     Key::new("audience", TEXTS, "One of these must stand in `aud`.")
         .required()
@@ -142,26 +159,27 @@ pub(crate) static JWT_ISSUER: &[Key] = &[
             "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
             "HS256", "HS384", "HS512",
         ])),
-        "Signatures that are taken; never HS*, whose key would be public.",
+        "Signatures that are taken; never HS*, whose key would be public. Required with `jwks_url`.",
     )
-    .required()
     .example("[\"RS256\", \"ES256\", \"EdDSA\"]"),
     Key::new(
         "claims",
         Kind::Table(JWT_CLAIMS),
         "Which claim says what; left out: the identity is the subject alone.",
     ),
-    Key::new("introspection_url", Kind::Text(&URL), "Asked about opaque tokens.")
+    Key::new("introspection_url", Kind::Text(&URL), "Asked about opaque tokens (RFC 7662).")
         .example("\"https://ci.example.com/introspect\""),
-    Key::new("client_id", Kind::Text(&ANY), "For introspection.").example("\"vestibule\""),
+    Key::new("client_id", Kind::Text(&ANY), "Our name there, for introspection.").example("\"vestibule\""),
     Key::new("client_secret", Kind::Text(&ANY), "For introspection.")
         .secret()
         .example("\"env:CI_SECRET\""),
 ];
 
 static JWT_CLAIMS: &[Key] = &[
-    Key::new("username", Kind::Text(&ANY), "User name.").example("\"preferred_username\""),
-    Key::new("email", Kind::Text(&ANY), "E-mail address.").example("\"email\""),
+    Key::new("username", Kind::Text(&ANY), "Display name; the identity stays `<name>:<sub>`.")
+        .example("\"preferred_username\""),
+    Key::new("email", Kind::Text(&ANY), "E-mail address; counts where `email_verified` is true.")
+        .example("\"email\""),
     Key::new("groups", Kind::Text(&ANY), "Groups.").example("\"groups\""),
-    Key::new("role", Kind::Text(&ANY), "Role.").example("\"role\""),
+    Key::new("role", Kind::Text(&ANY), "Role: `admin` or `user`.").example("\"role\""),
 ];

@@ -17,7 +17,8 @@ pub(crate) static ROUTE: &[Key] = &[
     Key::new("allowed_origins", Kind::List(&Kind::Text(&ORIGIN)), "Further origins for WebSockets that sign in by cookie.").default("[]"),
     Key::new("cross_site", Kind::Word(&["allow", "block-unsafe"]), "`block-unsafe` refuses unsafe methods by cookie from other sites.").default("\"allow\""),
     Key::new("portal", Kind::List(&Kind::Text(&PATTERN)), "Further patterns that are the portal's, where the host is the portal's.").default("[]").example("[\"/setup\"]"),
-    Key::new("pass_bearer", Kind::Bool, "JWTs of `[[jwt_issuer]]` reach the app.").default("false"),
+    Key::new("pass_bearer", Kind::Bool, "Tokens of `[[jwt_issuer]]` reach the app.").default("false"),
+    Key::new("provider_token", Kind::Word(&["none", "access", "id"]), "What of the sign-in's provider the app gets: its access token in `X-Forwarded-Access-Token`, or the ID token in `X-Forwarded-Id-Token`.").default("\"none\""),
     Key::new("health_check", Kind::Table(HEALTH_CHECK), "Leave out upstreams that do not answer.").optional().later(),
     Key::new("timeouts", Kind::Table(TIMEOUTS), "How long an app may take."),
     Key::new("max_body", Kind::Size, "Largest request body; `0`: no limit.").default("\"0\"").example("\"10MiB\""),
@@ -129,7 +130,11 @@ pub(crate) static ACCESS: &[Key] = &[
     ),
     Key::new("networks", Kind::OneOrMany(&Kind::Text(&NETWORK)), "Networks of the client."),
     Key::new("scopes", Kind::OneOrMany(&TEXT), "Scopes of a key."),
-    Key::new("claims", Kind::Map(&Kind::OneOrMany(&TEXT)), "Claims of a foreign JWT."),
+    Key::new(
+        "claims",
+        Kind::Map(&Kind::OneOrMany(&TEXT)),
+        "Claims of a token of `[[jwt_issuer]]`.",
+    ),
 ];
 
 /// Words that stand for an access rule.

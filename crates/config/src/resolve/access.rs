@@ -90,7 +90,8 @@ fn by_word(word: &str, node: &Node, policies: &Policies, cx: &mut Context<'_>) -
 }
 
 fn one_table(table: &Table, origin: &Origin, cx: &mut Context<'_>) -> AccessTable {
-    for entry in &table.entries {
+    let claims = table.table("claims").map(|t| t.entries.as_slice()).unwrap_or_default();
+    for entry in table.entries.iter().chain(claims) {
         if matches!(&entry.node.value, Value::List(items) if items.is_empty()) {
             cx.error(
                 "empty-list",
@@ -111,7 +112,6 @@ fn one_table(table: &Table, origin: &Origin, cx: &mut Context<'_>) -> AccessTabl
     };
     let credentials = credentials(table, cx);
     let claims = table.get("claims").map(|node| {
-        later::refuse(cx, "`claims`", &node.origin);
         let entries = node.as_table().map(|t| t.entries.as_slice()).unwrap_or_default();
         let values = |n: &Node| n.items().iter().filter_map(Node::as_str).map(Arc::from).collect();
         entries.iter().map(|e| (Arc::from(e.key.as_str()), values(&e.node))).collect()
@@ -141,12 +141,29 @@ fn credentials(table: &Table, cx: &mut Context<'_>) -> Option<Vec<CredentialKind
     let mut kinds = Vec::new();
     for item in node.items() {
         let Some(kind) = item.as_str().and_then(CredentialKind::from_word) else { continue };
-        if matches!(kind, CredentialKind::Jwt(_) | CredentialKind::ClientCert) {
-            later::refuse(cx, &format!("`credentials = [\"{kind}\"]`"), &item.origin);
+        match &kind {
+            CredentialKind::ClientCert => {
+                later::refuse(cx, &format!("`credentials = [\"{kind}\"]`"), &item.origin);
+            }
+            CredentialKind::Jwt(name) => known_issuer(name, &item.origin, cx),
+            _ => {}
         }
         kinds.push(kind);
     }
     Some(kinds)
+}
+
+/// Tokens are taken of issuers that are named, and of nobody else (SECURITY 1.N).
+fn known_issuer(name: &str, origin: &Origin, cx: &mut Context<'_>) {
+    if cx.issuer_names.iter().any(|known| known == name) {
+        return;
+    }
+    let help = match closest(name, cx.issuer_names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `jwt:{near}`?"),
+        None => format!("add a `[[jwt_issuer]]` with `name = \"{name}\"`"),
+    };
+    let message = format!("`jwt:{name}` names no `[[jwt_issuer]]`: whose tokens would be taken?");
+    cx.error("unknown-issuer", message, origin, &help);
 }
 
 fn contradictions(resolved: &AccessTable, table: &Table, origin: &Origin, cx: &mut Context<'_>) {
@@ -161,6 +178,19 @@ fn contradictions(resolved: &AccessTable, table: &Table, origin: &Origin, cx: &m
             format!("`{key}` is met by sessions only, but `credentials` takes none: nobody could ever pass"),
             &place,
             "add \"session\" to `credentials`, or take one of the two out",
+        );
+    }
+    let takes_jwt = |kinds: &Vec<CredentialKind>| {
+        kinds.iter().any(|kind| matches!(kind, CredentialKind::Jwt(_)))
+    };
+    if let Some(claims) = table.entry("claims")
+        && !resolved.credentials.as_ref().is_some_and(takes_jwt)
+    {
+        cx.error(
+            "never-met",
+            "`claims` is met by tokens of `[[jwt_issuer]]` only, but `credentials` takes none: nobody could ever pass",
+            &claims.key_origin,
+            "add `credentials = [\"jwt:<issuer name>\"]`, or take `claims` out",
         );
     }
     let asks_identity = [

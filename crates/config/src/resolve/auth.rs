@@ -10,17 +10,19 @@ use vestibule_core::settings::auth::{
     Admin, Auth, EmailVerification, FirstUser, LinkVerifiedEmail, Mode, Password, Require, Session,
 };
 use vestibule_core::settings::listener::Listener;
+use vestibule_core::settings::provider::Provider;
 use vestibule_core::settings::server::Server;
 
 use super::{Context, all_loopback, store};
 use crate::diagnostic::Diagnostic;
 use crate::profile::DOCUMENTED_PASSWORD;
-use crate::tree::{Node, Origin, Table};
+use crate::tree::{Node, Origin, Table, Value};
 
 pub(crate) fn resolve(
     root: &mut Table,
     server: &Server,
     listeners: &[Listener],
+    providers: &[Provider],
     cx: &mut Context<'_>,
 ) -> Auth {
     let mode = mode(root, server, listeners, cx);
@@ -31,6 +33,7 @@ pub(crate) fn resolve(
         refuse_open_door(root, server, listeners, bypass, mode, cx);
     }
     let password = password(root, mode, cx);
+    let bootstrap_admin = bootstrap(root);
     let first_user = match root.str("auth.first_user") {
         "account" => FirstUser::Account,
         "admin" => FirstUser::Admin,
@@ -39,13 +42,16 @@ pub(crate) fn resolve(
     };
     let admin = admin(root, mode, first_user, is_off, server, listeners, cx);
     if !is_off && !password.enabled {
-        no_way_in(root, cx);
+        no_way_in(root, mode, providers, cx);
     }
-    let bootstrap =
-        root.str("auth.bootstrap_admin").split_once(':').map(|(p, w)| (Arc::from(p), Arc::from(w)));
-    if bootstrap.is_some() {
-        let origin = root.origin("auth.bootstrap_admin");
-        root.set_at("auth.approval", Node::new(crate::tree::Value::Bool(true), origin));
+    if !is_off && !server.development && mode == Mode::Full && first_user == FirstUser::Admin {
+        let origin = root.origin("auth.first_user");
+        cx.warning(
+            "first-comer-is-admin",
+            "`first_user = \"admin\"` in production: whoever signs in first is the administrator",
+            &origin,
+            "sign in before others can reach it, or write `first_user = \"setup\"`",
+        );
     }
     let approval = root.bool("auth.approval");
     if password.signup && !approval && !is_off {
@@ -67,7 +73,7 @@ pub(crate) fn resolve(
         provider_signup: root.bool("auth.provider_signup"),
         first_user,
         admin,
-        bootstrap_admin: bootstrap,
+        bootstrap_admin,
         link_verified_email: match root.str("auth.link_verified_email") {
             "always" => LinkVerifiedEmail::Always,
             "never" => LinkVerifiedEmail::Never,
@@ -253,23 +259,39 @@ fn admin(
     })
 }
 
-fn no_way_in(root: &Table, cx: &mut Context<'_>) {
+/// `bootstrap_admin` says who the administrator is: then nobody becomes one by coming first, and
+/// everybody else waits for approval.
+fn bootstrap(root: &mut Table) -> Option<(Arc<str>, Arc<str>)> {
+    let (provider, who) = root.str("auth.bootstrap_admin").split_once(':')?;
+    let named = (Arc::from(provider), Arc::from(who));
+    let origin = root.origin("auth.bootstrap_admin");
+    root.set_at("auth.approval", Node::new(Value::Bool(true), origin.clone()));
+    if root.str("auth.first_user") == "admin" {
+        root.set_at("auth.first_user", Node::text("none", origin));
+    }
+    Some(named)
+}
+
+/// Passwords are off: a provider must be there, and be asked (mode admin asks none).
+fn no_way_in(root: &Table, mode: Mode, providers: &[Provider], cx: &mut Context<'_>) {
     let origin = root.origin("auth.password.enabled");
-    let waiting = cx.providers.iter().find(|p| p.enabled && p.missing.is_empty());
-    match waiting {
-        Some(provider) => {
-            let message = format!(
-                "passwords are off and the provider `{}` is not available yet: nobody can sign in",
-                provider.id
-            );
-            cx.warning("no-way-to-sign-in", message, &origin, "set LOCAL_AUTH=true, or write `enabled = true` under `[auth.password]`");
-        }
-        None => cx.error(
+    if mode == Mode::Admin {
+        return cx.error(
+            "no-way-to-sign-in",
+            "nobody could sign in: passwords are off (LOCAL_AUTH, `auth.password.enabled`), and mode admin asks no provider",
+            &origin,
+            "set LOCAL_AUTH=true, or AUTH_MODE=full",
+        );
+    }
+    // A provider that is refused for another reason may have been meant.
+    let is_known = providers.len() == root.tables("provider").len();
+    if is_known && !providers.iter().any(|provider| provider.enabled) {
+        cx.error(
             "no-way-to-sign-in",
             "nobody could sign in: passwords are off (LOCAL_AUTH, `auth.password.enabled`) and no provider is enabled (OIDC_PROVIDERS, `[[provider]]`)",
             &origin,
             "set LOCAL_AUTH=true, or write `enabled = true` under `[auth.password]`",
-        ),
+        );
     }
 }
 

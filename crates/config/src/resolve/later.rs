@@ -16,11 +16,6 @@ pub(crate) fn report(root: &Table, cx: &mut Context<'_>) {
     if root.str("store.url").starts_with("postgres") {
         refuse(cx, "a PostgreSQL store", &root.origin("store.url"));
     }
-    if !root.str("auth.bootstrap_admin").is_empty()
-        && root.origin("auth.bootstrap_admin").is_asked()
-    {
-        refuse(cx, "`auth.bootstrap_admin`", &root.origin("auth.bootstrap_admin"));
-    }
     if root.str("auth.email.verification") == "required" {
         refuse(
             cx,

@@ -1,156 +1,348 @@
-//! Providers. The room that speaks to them is not built: a set in the environment leaves its provider
-//! off and says so, while its form is already checked; one in the file is refused.
+//! `[[provider]]`, of the file and of the environment, which stand in one list by now. What each key may
+//! be is decided in core ([`ProviderSpec::resolve`]), where administrators' providers come through too;
+//! here is where problems stand, and what several providers mean together.
+
+use vestibule_core::secret::Secret;
+use vestibule_core::settings::Settings;
+use vestibule_core::settings::auth::Mode;
+use vestibule_core::settings::provider::spec::{ProviderContext, ProviderSpec, SpecProblem};
+use vestibule_core::settings::provider::{
+    IncompleteProvider, Provider, ProviderKind, ProviderOrigin, ProviderPlace,
+};
+use vestibule_core::settings::server::Server;
 
 use super::Context;
 use crate::diagnostic::Diagnostic;
-use crate::form;
-use crate::keys::credential::JWT_ISSUER;
-use crate::tree::{Origin, Table};
+use crate::env::providers::Callback;
+use crate::tree::{Node, Origin, Table, Value};
 
-pub(crate) fn resolve(root: &Table, cx: &mut Context<'_>) {
-    let development = root.str("server.environment") == "development";
-    let mut problems = Vec::new();
-    for provider in &cx.providers {
-        for setting in ["ISSUER", "BASE_URL", "DISCOVERY_URL"] {
-            let Some(url) = provider.values.get(setting) else { continue };
-            let name = format!("{}_{setting}", provider.family);
-            if let Some(problem) = url_problem(&name, url, development) {
-                problems.push(problem);
-            }
-        }
-        if !provider.missing.is_empty() {
-            let missing = provider.missing.join(",");
-            problems.push(
-                Diagnostic::warning(
-                    "provider-not-configured",
-                    format!("provider.not_configured id={} missing={missing}", provider.id),
-                )
-                .help(
-                    redirect_hint(&provider.missing, &provider.id, root).unwrap_or_else(|| {
-                        "set what is missing; until then the provider is off".to_owned()
-                    }),
-                ),
-            );
-        } else if provider.enabled {
-            problems.push(
-                Diagnostic::warning(
-                    "not-available-yet",
-                    format!(
-                        "the provider `{}` (`{}_*`) is not available yet and is off",
-                        provider.id, provider.family
-                    ),
-                )
-                .help("unset its variables, or leave them for a version that has it"),
-            );
-        }
-    }
-    for problem in problems {
-        cx.problems.add(problem);
-    }
-    in_file(root, development, cx);
-}
-
-/// The redirect URI to register, where that is what is missing.
-fn redirect_hint(missing: &[String], id: &str, root: &Table) -> Option<String> {
-    let name = missing.iter().find(|name| name.ends_with("_REDIRECT_URI"))?;
-    let portal = match root.str("server.portal_url") {
-        "" => "https://<your-domain>",
-        portal => portal.trim_end_matches('/'),
+/// The complete ones, in order. Fills in what is effective, for `check --format json`.
+pub(crate) fn resolve(root: &mut Table, server: &Server, cx: &mut Context<'_>) -> Vec<Provider> {
+    report_incomplete(server, cx);
+    let portal = root.origin("server.portal_url");
+    let mut resolved: Vec<Provider> = Vec::new();
+    let Some(Value::List(items)) = root.get_mut("provider").map(|n| &mut n.value) else {
+        return resolved;
     };
-    Some(format!(
-        "set {name}={portal}/api/auth/oidc/{id}/callback and register the same at the provider"
-    ))
-}
-
-fn url_problem(name: &str, url: &str, development: bool) -> Option<Diagnostic> {
-    match form::split_url(url) {
-        None => {
-            Some(Diagnostic::error("bad-value", format!("`{name}` is `{url}`, which is no URL")))
+    let mut ids: Vec<(String, Origin)> = Vec::new();
+    for (index, node) in items.iter_mut().enumerate() {
+        let Value::Table(table) = &mut node.value else { continue };
+        if table.get("id").is_none() || is_broken(index, "kind", cx) {
+            continue;
         }
-        Some((origin, _))
-            if !development && origin.scheme.as_str() == "http" && !origin.host.is_loopback() =>
-        {
-            Some(
-                Diagnostic::error(
-                    "insecure-provider-url",
-                    format!("`{name}` is {url}: in production it must be https"),
-                )
-                .help("write it with `https://`"),
-            )
-        }
-        Some(_) => None,
-    }
-}
-
-fn in_file(root: &Table, development: bool, cx: &mut Context<'_>) {
-    let mut ids: Vec<&str> = Vec::new();
-    for (_, table) in root.tables("provider") {
-        let id = table.str("id");
-        if !id.is_empty() && ids.contains(&id) {
+        let (id, origin) = (table.str("id").to_owned(), table.origin("id"));
+        if let Some((_, first)) = ids.iter().find(|(known, _)| *known == id) {
             let message = format!("two providers have the id `{id}`");
-            cx.error("duplicate-name", message, &table.origin("id"), "give each its own id");
+            let help = format!("the first one stands at {}: give each its own id", first.label());
+            cx.error("duplicate-name", message, &origin, &help);
+            continue;
         }
-        ids.push(id);
-        for key in ["issuer", "discovery_url", "base_url"] {
-            if let Some(problem) =
-                table.get(key).and_then(|n| url_problem(key, n.as_str()?, development))
-            {
-                cx.problems.add(problem.at(&table.origin(key)));
-            }
-        }
-        let lacks = |key: &str| table.get(key).is_none();
-        let endpoint_missing = match table.str("kind") {
-            "oidc" => lacks("issuer") && lacks("discovery_url"),
-            "authentik" => lacks("base_url") || lacks("slug"),
-            _ => false,
-        };
-        if endpoint_missing {
-            let origin = table.origin("id");
-            cx.error(
-                "missing-key",
-                format!("the provider `{id}` does not say where it is"),
-                &origin,
-                "add `issuer = \"https://…\"` (authentik: `base_url` and `slug`)",
-            );
-        }
+        ids.push((id, origin));
+        let Some(provider) = one(table, &node.origin, index, server, &portal, cx) else { continue };
+        settle(table, &provider);
+        look(&provider, table, &portal, cx);
+        resolved.push(provider);
     }
-    issuers(root, development, cx);
+    resolved
 }
 
-fn issuers(root: &Table, development: bool, cx: &mut Context<'_>) {
-    debug_assert!(JWT_ISSUER.iter().any(|k| k.name == "algorithms"));
-    for (node, table) in root.tables("jwt_issuer") {
-        for key in ["issuer", "jwks_url", "introspection_url"] {
-            if let Some(problem) =
-                table.get(key).and_then(|n| url_problem(key, n.as_str()?, development))
-            {
-                cx.problems.add(problem.at(&table.origin(key)));
-            }
+/// `header`: where the table stands. `portal`: who says where the portal is.
+fn one(
+    table: &Table,
+    header: &Origin,
+    index: usize,
+    server: &Server,
+    portal: &Origin,
+    cx: &mut Context<'_>,
+) -> Option<Provider> {
+    let context = ProviderContext {
+        portal: &server.portal,
+        development: server.development,
+        default_redirect_uri: &default_redirect_uri(table.str("id"), server, portal, cx),
+        origin: match header {
+            Origin::File(_) => ProviderOrigin::File,
+            _ => ProviderOrigin::Environment,
+        },
+    };
+    let problems = match spec(table).resolve(&context) {
+        Ok(provider) => return Some(provider),
+        Err(problems) => problems,
+    };
+    for problem in problems {
+        if !is_told(&problem, index, cx) {
+            let place = place(&problem.key, problem.code, table, header);
+            let message = with_variables(problem.message, problem.code, table);
+            cx.error(problem.code, message, &place, &problem.help);
         }
-        if table.get("jwks_url").is_none() && table.get("introspection_url").is_none() {
-            let message = "a `[[jwt_issuer]]` needs `jwks_url` or `introspection_url`: else nothing could be checked";
-            cx.error("missing-key", message, &node.origin, "add `jwks_url = \"https://…\"`");
-        }
-        for key in ["audience", "algorithms"] {
-            if table.get(key).is_some_and(|n| n.items().is_empty()) {
-                let origin: Origin = table.origin(key);
-                let message =
-                    format!("`{key}` is empty: a token for anybody, signed in any way, would do");
-                cx.error("empty-list", message, &origin, "name what is taken");
-            }
-        }
-        let secret_based = table.at("algorithms").map(|n| n.items()).unwrap_or_default();
-        for item in secret_based.iter().filter(|i| i.as_str().is_some_and(|a| a.starts_with("HS")))
+    }
+    None
+}
+
+/// Two families of variables that disagree are both named.
+fn with_variables(message: String, code: &str, table: &Table) -> String {
+    if code != "conflicting-issuers" {
+        return message;
+    }
+    let variable = |key: &str| match table.origin(key) {
+        Origin::Env(name) => Some(format!("`{name}`")),
+        _ => None,
+    };
+    let names: Vec<String> =
+        ["issuer", "discovery_url", "base_url"].into_iter().filter_map(variable).collect();
+    match names.as_slice() {
+        [_, _, ..] => format!("{message} (from {})", names.join(" and ")),
+        _ => message,
+    }
+}
+
+/// Sets of variables that lack something.
+pub(crate) fn incomplete(cx: &Context<'_>) -> Vec<IncompleteProvider> {
+    let lacking = cx.providers.iter().filter(|p| !p.missing.is_empty());
+    lacking
+        .map(|p| IncompleteProvider { id: p.id.as_str().into(), missing: p.missing.clone() })
+        .collect()
+}
+
+/// What a configuration that holds may not mean.
+pub(crate) fn warn(settings: &Settings, root: &Table, cx: &mut Context<'_>) {
+    if settings.auth.is_off() || settings.auth.mode != Mode::Full {
+        return;
+    }
+    let at = |id: &str, key: &str| {
+        let tables = root.tables("provider");
+        let found = tables.iter().find(|(_, table)| table.str("id") == id);
+        found.map_or(Origin::Default, |(node, table)| match table.origin(key) {
+            Origin::Default => node.origin.clone(),
+            origin => origin,
+        })
+    };
+    let enabled = || settings.providers.iter().filter(|p| p.enabled);
+    for provider in enabled() {
+        let is_public = matches!(provider.kind, ProviderKind::Github | ProviderKind::Google);
+        let is_active = !settings.auth.approval || provider.auto_approve;
+        if is_public
+            && is_active
+            && provider.allowed_domains.is_empty()
+            && settings.auth.provider_signup
         {
-            cx.error(
-                "symmetric-algorithm",
-                format!(
-                    "`algorithms` holds {}, whose key would be the issuer's public one",
-                    item.as_str().unwrap_or_default()
-                ),
-                &item.origin,
-                "use RS256, ES256 or EdDSA",
+            let message = format!(
+                "whoever has an account at {} has an active account here: `{}` names no `allowed_domains`, and nobody approves",
+                provider.label, provider.id
             );
+            let origin = at(&provider.id, "id");
+            cx.warning("open-signup", message, &origin, "write `approval = true` under `[auth]`, `provider_signup = false`, or `allowed_domains`");
         }
+    }
+    let mut unmapped = enabled().filter(|p| {
+        p.groups.is_empty() && matches!(p.kind, ProviderKind::Authentik | ProviderKind::Oidc)
+    });
+    if let (Some(one), Some(other)) = (unmapped.next(), unmapped.next()) {
+        let message = format!(
+            "groups of `{}` and `{}` stand in one name space: whoever can name a group at one has the rights meant for the other's",
+            one.id, other.id
+        );
+        let origin = at(&other.id, "id");
+        cx.warning(
+            "shared-group-names",
+            message,
+            &origin,
+            "give one of them `groups = { \"<value there>\" = \"<group here>\" }`",
+        );
+    }
+    if let Some((id, who)) = &settings.auth.bootstrap_admin {
+        bootstrap(id, who, settings, root, cx);
+    }
+}
+
+fn bootstrap(id: &str, who: &str, settings: &Settings, root: &Table, cx: &mut Context<'_>) {
+    let origin = root.origin("auth.bootstrap_admin");
+    if settings.providers.iter().all(|p| *p.id != *id) {
+        let message = format!(
+            "`bootstrap_admin` waits for somebody of the provider `{id}`, which is not configured"
+        );
+        let near = crate::keys::suggest::closest(id, settings.providers.iter().map(|p| &*p.id));
+        let help = near.map_or_else(
+            || "add it, here or under `/admin/providers`".to_owned(),
+            |near| format!("did you mean `{near}:{who}`?"),
+        );
+        cx.warning("unknown-provider", message, &origin, &help);
+    }
+    // What people choose themselves is short and has letters only where ids have both.
+    let is_opaque = who.len() >= 16 || who.bytes().all(|b| b.is_ascii_digit());
+    if !is_opaque {
+        cx.warning(
+            "bootstrap-by-username",
+            format!("`bootstrap_admin` names `{who}`, which looks like a username: at many providers people choose it themselves"),
+            &origin,
+            "write the subject (`sub`) that the provider has for that person",
+        );
+    }
+}
+
+fn report_incomplete(server: &Server, cx: &mut Context<'_>) {
+    let problems: Vec<Diagnostic> = cx
+        .providers
+        .iter()
+        .filter(|provider| !provider.missing.is_empty())
+        .map(|provider| {
+            let missing = provider.missing.join(",");
+            let message = format!("provider.not_configured id={} missing={missing}", provider.id);
+            let help = match provider.missing.iter().find(|name| name.ends_with("_REDIRECT_URI")) {
+                Some(name) => format!(
+                    "set {name}={}/api/auth/oidc/{}/callback and register the same at the provider",
+                    server.portal, provider.id
+                ),
+                None => "set what is missing; until then the provider is off".to_owned(),
+            };
+            Diagnostic::warning("provider-not-configured", message).help(help)
+        })
+        .collect();
+    problems.into_iter().for_each(|problem| cx.problems.add(problem));
+}
+
+/// Where `redirect_uri` says nothing, in the order of the documents.
+fn default_redirect_uri(id: &str, server: &Server, portal: &Origin, cx: &Context<'_>) -> String {
+    let callback = cx.providers.iter().find(|p| p.id == id).map(|p| p.callback);
+    match callback {
+        Some(Callback::Oidc) => format!("{}/api/auth/oidc/<id>/callback", server.portal),
+        // The portal's origin holds, whatever the variable says; of it counts the path.
+        Some(Callback::Base) if cx.base.is_said || is_of_profile(portal) => {
+            format!("{}{}{}/v1/auth/callback/<id>", server.portal, cx.base.path, server.api_prefix)
+        }
+        _ => server.provider_redirect_uri.clone(),
+    }
+}
+
+/// Whether the portal is where the profile's own base URL puts it.
+fn is_of_profile(portal: &Origin) -> bool {
+    matches!(portal, Origin::Profile(_))
+}
+
+/// What is odd about one provider by itself.
+fn look(provider: &Provider, table: &Table, portal: &Origin, cx: &mut Context<'_>) {
+    let is_base =
+        cx.providers.iter().any(|p| *p.id == *provider.id && p.callback == Callback::Base);
+    if is_base
+        && provider.enabled
+        && !cx.base.is_said
+        && is_of_profile(portal)
+        && !table.origin("redirect_uri").is_asked()
+    {
+        let problem = Diagnostic::warning(
+            "default-base-url",
+            format!(
+                "`AUTH_BASE_URL` is not set: the callback of `{}` is {}",
+                provider.id, provider.redirect_uri
+            ),
+        );
+        cx.problems.add(problem.help("set AUTH_BASE_URL to where browsers reach this server"));
+    }
+    if provider.kind != ProviderKind::Github && provider.scopes.iter().all(|s| s != "openid") {
+        let origin = table.origin("scopes");
+        cx.warning(
+            "scope-without-openid",
+            format!("the provider `{}` is not asked for `openid`: without that scope most send no ID token, and every sign-in fails", provider.id),
+            &origin,
+            "add \"openid\" to `scopes`",
+        );
+    }
+}
+
+/// The keys that somebody wrote; defaults are core's.
+fn spec(table: &Table) -> ProviderSpec {
+    let said = |key: &str| table.get(key).filter(|node| node.origin.is_asked());
+    let text = |key: &str| said(key).and_then(Node::as_str).map(str::to_owned);
+    let flag = |key: &str| said(key).map(|_| table.bool(key));
+    let texts = |key: &str| {
+        said(key).map(|_| table.texts(key).into_iter().map(str::to_owned).collect::<Vec<String>>())
+    };
+    let map = |key: &str| {
+        let entries = table.table(key).map(|t| t.entries.as_slice()).unwrap_or_default();
+        let said = entries.iter().filter(|entry| entry.node.origin.is_asked());
+        said.filter_map(|e| Some((e.key.clone(), e.node.as_str()?.to_owned()))).collect()
+    };
+    ProviderSpec {
+        id: text("id").unwrap_or_default(),
+        kind: text("kind"),
+        issuer: text("issuer"),
+        discovery_url: text("discovery_url"),
+        base_url: text("base_url"),
+        slug: text("slug"),
+        client_id: text("client_id").unwrap_or_default(),
+        client_secret: text("client_secret").map(Secret::new),
+        label: text("label"),
+        scopes: texts("scopes"),
+        pkce: flag("pkce"),
+        enabled: flag("enabled"),
+        allowed_domains: texts("allowed_domains"),
+        auto_approve: flag("auto_approve"),
+        trust_email: flag("trust_email"),
+        mfa_from: text("mfa_from"),
+        redirect_uri: text("redirect_uri"),
+        claims: map("claims"),
+        groups: map("groups"),
+        roles: map("roles"),
+    }
+}
+
+/// Writes into the tree what core filled in.
+fn settle(table: &mut Table, provider: &Provider) {
+    let list = |texts: &[String]| {
+        Value::List(texts.iter().map(|t| Node::text(t.as_str(), Origin::Default)).collect())
+    };
+    let text = |text: &str| Value::Str(text.to_owned());
+    let (place, url) = match &provider.place {
+        ProviderPlace::Discovery(url) => ("discovery_url", url),
+        ProviderPlace::Github(url) => ("base_url", url),
+        ProviderPlace::Issuer(url) => ("issuer", url),
+    };
+    let claims = &provider.claims;
+    let effective = [
+        ("kind", text(provider.kind.as_str())),
+        (place, text(url)),
+        ("label", text(&provider.label)),
+        ("scopes", list(&provider.scopes)),
+        ("redirect_uri", text(&provider.redirect_uri)),
+        ("claims.email_verified", text(&claims.email_verified)),
+    ];
+    for (path, value) in effective {
+        let is_said = table.at(path).is_some_and(|n| n.origin.is_asked() && n.as_str() != Some(""));
+        if !is_said {
+            table.set_at(path, Node::new(value, Origin::Default));
+        }
+    }
+}
+
+/// Where a problem of a key stands: at its value, else at the table.
+fn place(key: &str, code: &str, table: &Table, header: &Origin) -> Origin {
+    if code == "missing-key" {
+        return header.clone();
+    }
+    let head = key.split('.').next().unwrap_or(key);
+    let map_entry = key
+        .split_once('.')
+        .and_then(|(map, entry)| table.table(map)?.get(entry))
+        .map(|node| node.origin.clone());
+    map_entry
+        .or_else(|| table.get(head).map(|node| node.origin.clone()))
+        .filter(Origin::is_asked)
+        .unwrap_or_else(|| header.clone())
+}
+
+/// Whether a value of the provider was refused before it came here.
+fn is_broken(index: usize, key: &str, cx: &Context<'_>) -> bool {
+    cx.broken.contains(&format!("provider[{index}].provider.{key}"))
+        || cx.broken.contains(&format!("provider.{key}"))
+}
+
+/// What a refused value leaves missing was told with it.
+fn is_told(problem: &SpecProblem, index: usize, cx: &Context<'_>) -> bool {
+    const PLACE: [&str; 4] = ["issuer", "discovery_url", "base_url", "slug"];
+    let key = problem.key.as_str();
+    match problem.code {
+        "missing-key" if PLACE.contains(&key) => PLACE.iter().any(|k| is_broken(index, k, cx)),
+        "missing-key" => is_broken(index, key, cx),
+        "public-client-without-pkce" => is_broken(index, "client_secret", cx),
+        _ => false,
     }
 }

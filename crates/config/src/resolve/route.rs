@@ -9,7 +9,7 @@ use vestibule_core::host::HostPattern;
 use vestibule_core::path::{NormalPath, PathAllowances};
 use vestibule_core::pattern::PathPattern;
 use vestibule_core::policy::{Access, Rule};
-use vestibule_core::route::{HeaderEdits, Route, UpstreamTls};
+use vestibule_core::route::{HeaderEdits, ProviderToken, Route, UpstreamTls};
 use vestibule_core::settings::listener::Listener;
 use vestibule_core::settings::server::Server;
 use vestibule_core::settings::telemetry::Telemetry;
@@ -218,7 +218,11 @@ fn one(
         told_groups: shared("identity_headers.groups"),
         access_log: table.bool("access_log"),
         pass_bearer: table.bool("pass_bearer"),
-        provider_token: Default::default(),
+        provider_token: match table.str("provider_token") {
+            "access" => ProviderToken::Access,
+            "id" => ProviderToken::Id,
+            _ => ProviderToken::None,
+        },
     };
     check_prefix(&route, table, cx);
     Some(Resolved { route: Arc::new(route), origin: node.origin.clone(), rules: rule_origins })

@@ -39,7 +39,9 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
     let trusted_proxies = trusted_proxies(root, &listeners, cx);
     let workers = usize::try_from(root.int("server.workers")).unwrap_or(0);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let callback = crate::profile::callback(cx.profile);
     let server = Server {
+        provider_redirect_uri: format!("{portal}{callback}"),
         portal,
         development,
         profile: cx.profile.to_owned(),
@@ -48,14 +50,13 @@ pub(crate) fn resolve(root: &mut Table, cx: &mut Context<'_>) -> (Server, Vec<Li
         workers: if workers == 0 { cores.min(4) } else { workers },
         header_timeout: root.duration("server.header_timeout"),
         api_prefix: root.str("server.api_prefix").trim_end_matches('/').to_owned(),
-        provider_redirect_uri: String::new(),
     };
     (server, listeners)
 }
 
 /// What file or environment say about the portal. The file wins over ORIGIN and AUTH_BASE_URL.
 fn said_portal(root: &Table, cx: &mut Context<'_>) -> Option<(PortalOrigin, Origin)> {
-    let environment = cx.environment_origin.clone();
+    let environment = cx.base.origin.clone();
     let parse = |node: &Node| Some((PortalOrigin::parse(node.as_str()?)?, node.origin.clone()));
     let written = root.at("server.portal_url").filter(|n| n.as_str() != Some(""));
     let Some(written) = written else { return environment.as_ref().and_then(parse) };

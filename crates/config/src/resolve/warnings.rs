@@ -6,8 +6,8 @@ use vestibule_core::settings::Settings;
 use vestibule_core::settings::listener::ListenerDoor;
 use vestibule_core::settings::server::TrustedProxies;
 
-use super::Context;
 use super::route::Resolved;
+use super::{Context, provider};
 use crate::diagnostic::Diagnostic;
 use crate::tree::{Origin, Table};
 
@@ -60,6 +60,7 @@ pub(crate) fn report(
         networks(settings, resolved, cx);
     }
     certificates(settings, routes, certified, root, cx);
+    provider::warn(settings, root, cx);
 }
 
 fn sentence(finding: &Finding, routes: &[Resolved]) -> Diagnostic {
