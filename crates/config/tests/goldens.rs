@@ -174,6 +174,7 @@ goldens! {
     portal_url_with_path
     provider_families_disagree
     provider_open_signup
+    provider_shared_callback
     provider_variables_of_wrong_form
     provider_warnings
     reserved_headers

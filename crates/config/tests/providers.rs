@@ -728,22 +728,11 @@ fn a_pair_finds_its_provider_elsewhere_where_the_file_says_so() {
 
 #[test]
 fn j6_effective_values_tell_every_provider_and_no_secret() {
-    let pairs = with(&with(PLEX, &with(GITHUB, AUTHENTIK)), &[("ORIGIN", "")]);
-    let pairs: Vec<_> = pairs
-        .into_iter()
-        .filter(|(name, _)| !matches!(*name, "ORIGIN" | "AUTH_BASE_URL"))
-        .collect();
-    let loaded = by_file(
-        &format!(
-            "{SERVER}[[provider]]\nid = \"in-file\"\nissuer = \"https://id.example.com\"\nclient_id = \"x\"\nclient_secret = \"canary-0815-in-the-file\"\n[[jwt_issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudience = [\"a\"]\nintrospection_url = \"https://ci.example.com/i\"\nclient_id = \"v\"\nclient_secret = \"canary-0816-in-the-file\"\n"
-        ),
-        &pairs
-            .iter()
-            .map(|(n, v)| {
-                (*n, if n.ends_with("_REDIRECT_URI") { "https://auth.example.com/cb" } else { *v })
-            })
-            .collect::<Vec<_>>(),
-    );
+    let github = without(GITHUB, "AUTH_BASE_URL");
+    let pairs = with(PLEX, &with(&github, &without(AUTHENTIK, "ORIGIN")));
+    let provider = "[[provider]]\nid = \"in-file\"\nissuer = \"https://id.example.com\"\nclient_id = \"x\"\nclient_secret = \"canary-0815-in-the-file\"\n";
+    let issuer = "[[jwt_issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudience = [\"a\"]\nintrospection_url = \"https://ci.example.com/i\"\nclient_id = \"v\"\nclient_secret = \"canary-0816-in-the-file\"\n";
+    let loaded = by_file(&format!("{provider}{issuer}"), &pairs);
     let text = loaded.effective.to_string();
     for secret in ["canary", "s3cret-of-authelia", "s3cret-of-github", "your_client_secret_here"] {
         assert!(!text.contains(secret), "{secret}: {text}");
@@ -752,7 +741,7 @@ fn j6_effective_values_tell_every_provider_and_no_secret() {
     assert_eq!(loaded.effective["provider[0].client_secret"]["value"], "[secret]");
     assert_eq!(
         loaded.effective["provider[0].redirect_uri"]["value"],
-        "https://auth.example.com/api/v1/auth/callback/in-file"
+        "https://requests.example.com/api/v1/auth/callback/in-file"
     );
     assert_eq!(loaded.effective["provider[0].redirect_uri"]["origin"], "default");
     let entries = loaded.effective.as_object().unwrap();

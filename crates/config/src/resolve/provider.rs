@@ -2,6 +2,8 @@
 //! be is decided in core ([`ProviderSpec::resolve`]), where administrators' providers come through too;
 //! here is where problems stand, and what several providers mean together.
 
+use std::collections::BTreeSet;
+
 use vestibule_core::secret::Secret;
 use vestibule_core::settings::Settings;
 use vestibule_core::settings::auth::Mode;
@@ -41,9 +43,50 @@ pub(crate) fn resolve(root: &mut Table, server: &Server, cx: &mut Context<'_>) -
         let Some(provider) = one(table, &node.origin, index, server, &portal, cx) else { continue };
         settle(table, &provider);
         look(&provider, table, &portal, cx);
+        let place = place("redirect_uri", "", table, &node.origin);
+        one_callback_each(&provider, &resolved, &place, server, cx);
         resolved.push(provider);
     }
     resolved
+}
+
+/// The callback tells whose answer it is, so that one provider's never goes to another (RFC 9700, 4.4).
+fn one_callback_each(
+    provider: &Provider,
+    earlier: &[Provider],
+    place: &Origin,
+    server: &Server,
+    cx: &mut Context<'_>,
+) {
+    let takes = |one: &Provider, uri: &str| {
+        let path = uri.strip_prefix(&server.portal.to_string()).unwrap_or(uri);
+        uri == one.redirect_uri || callback_paths(&one.id, &server.api_prefix).contains(path)
+    };
+    let twin = earlier
+        .iter()
+        .find(|other| takes(other, &provider.redirect_uri) || takes(provider, &other.redirect_uri));
+    if let Some(other) = twin {
+        cx.error(
+            "shared-redirect-uri",
+            format!(
+                "`{}` and `{}` have one callback: an answer there would not tell whose it is",
+                other.id, provider.id
+            ),
+            place,
+            "give each a `redirect_uri` of its own, or leave it out",
+        );
+    }
+}
+
+/// Every form in which callbacks of an id are answered.
+fn callback_paths(id: &str, api_prefix: &str) -> BTreeSet<String> {
+    BTreeSet::from([
+        format!("/api/v1/auth/callback/{id}"),
+        format!("/v1/auth/callback/{id}"),
+        format!("{api_prefix}/v1/auth/callback/{id}"),
+        format!("/api/auth/oidc/{id}/callback"),
+        format!("/api/v1/auth/oauth/{id}/callback"),
+    ])
 }
 
 /// `header`: where the table stands. `portal`: who says where the portal is.
@@ -331,8 +374,12 @@ fn place(key: &str, code: &str, table: &Table, header: &Origin) -> Origin {
 
 /// Whether a value of the provider was refused before it came here.
 fn is_broken(index: usize, key: &str, cx: &Context<'_>) -> bool {
-    cx.broken.contains(&format!("provider[{index}].provider.{key}"))
-        || cx.broken.contains(&format!("provider.{key}"))
+    let paths = [
+        format!("provider[{index}].provider.{key}"),
+        format!("provider.{index}.{key}"),
+        format!("provider.{key}"),
+    ];
+    paths.iter().any(|path| cx.broken.contains(path))
 }
 
 /// What a refused value leaves missing was told with it.
