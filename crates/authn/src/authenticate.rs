@@ -579,6 +579,9 @@ impl Authn {
             return Ok(Some(entry));
         }
         if let Some(kept) = self.store.provider_session(found.session.id).await? {
+            if self.usable_provider(&kept.provider).is_none() {
+                return Ok(None);
+            }
             entry.own.renew_at.store(kept.refresh_at.map_or(0, |at| at.0), Ordering::Relaxed);
             let mut identity = Identity::clone(&entry.identity);
             identity.provider_tokens = Some(Arc::new(ProviderTokens {

@@ -69,6 +69,7 @@ pub struct Authn {
     passwords: password::Pool,
     /// The way out to providers and issuers.
     fetch: fetch::Fetch,
+    providers: provider::Registry,
     renewals: provider::Renewals,
     issuers: foreign::Issuers,
     pending: upkeep::Pending,
@@ -109,6 +110,7 @@ impl Authn {
         let this = Arc::new(Self {
             passwords: password::Pool::new(service.clone()),
             fetch: fetch::Fetch::default(),
+            providers: provider::Registry::default(),
             renewals: provider::Renewals::default(),
             issuers: foreign::Issuers::default(),
             store,
@@ -137,14 +139,21 @@ impl Authn {
 
     /// Takes new settings; what depends on them is in force at the next request. Keeps the
     /// old keys for check digits where the new settings hold no `store_key`.
-    pub fn reload(&self, settings: Arc<Settings>) {
+    pub fn reload(self: &Arc<Self>, settings: Arc<Settings>) {
         match start::Active::new(settings) {
             Ok(mut active) => {
                 if active.keyring.check.is_empty() {
                     active.keyring.check = self.active.load().keyring.check.clone();
                 }
+                let settings = active.settings.clone();
                 self.active.store(Arc::new(active));
+                let providers_changed = self.providers.rebuild(&settings);
                 self.cache.forget_all();
+                if providers_changed {
+                    self.look_at_providers(self.latest());
+                    let this = self.clone();
+                    drop(self.service.spawn(async move { this.store_changed_outside().await }));
+                }
             }
             Err(error) => tracing::error!(%error, "the settings were not taken; the old ones stay"),
         }

@@ -573,12 +573,7 @@ pub trait Store: Send + Sync + 'static {
     /// Takes it again; whether it was denied.
     async fn allow_jwt(&self, denied: &DeniedJwt) -> StoreResult<bool>;
     /// Whether a token with these claims is denied.
-    async fn is_jwt_denied(
-        &self,
-        issuer: &str,
-        sub: &str,
-        jti: Option<&str>,
-    ) -> StoreResult<bool>;
+    async fn is_jwt_denied(&self, issuer: &str, sub: &str, jti: Option<&str>) -> StoreResult<bool>;
 
     // API keys.
 

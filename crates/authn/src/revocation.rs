@@ -207,6 +207,7 @@ impl Authn {
 
     async fn read_anew(&self) -> StoreResult<()> {
         self.load_prefixes().await?;
+        self.load_providers().await?;
         self.load_signing_keys().await?;
         self.check_watches().await
     }
@@ -254,6 +255,9 @@ impl Authn {
         let mut good = true;
         if let Some(id) = watched.session {
             good &= self.store.session(id).await?.is_some_and(|s| s.session.expires_at > now);
+            // A provider that is switched off or gone takes its sessions with it.
+            let kept = self.store.provider_session(id).await?;
+            good &= kept.is_none_or(|kept| self.usable_provider(&kept.provider).is_some());
         }
         if let Some(id) = watched.key {
             let key = self.store.api_key(id).await?;

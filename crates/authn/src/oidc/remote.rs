@@ -19,6 +19,8 @@ use crate::provider::ProviderStatus;
 const FRESH: Duration = Duration::from_secs(3600);
 /// Between two questions where the answer was no good.
 const FAILING_EVERY: Duration = Duration::from_secs(5);
+/// How long a sign-in waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Exchanges with one provider at the same time: a slow one holds up no other.
 const AT_ONCE: usize = 64;
 
@@ -153,11 +155,11 @@ impl RemoteProvider {
         }
     }
 
-    /// A place among those that talk to it; at once, or not at all.
-    pub(crate) fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
-        self.calls
-            .try_acquire()
-            .map_err(|_| Fault::new("provider_busy", "too many sign-ins at once", PROVIDER_DOWN))
+    /// A place among those that talk to it. Whoever waits too long for one is told so.
+    pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
+        let busy = || Fault::new("provider_busy", "too many sign-ins at once", PROVIDER_DOWN);
+        let place = tokio::time::timeout(PATIENCE, self.calls.acquire()).await;
+        place.map_err(|_| busy())?.map_err(|_| busy())
     }
 
     /// A step failed in a way that says the provider is down.

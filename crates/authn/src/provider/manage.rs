@@ -74,7 +74,8 @@ impl Authn {
         .await
     }
 
-    /// Removes a provider made at run time. Links and sessions stay.
+    /// Removes a provider made at run time. Its sessions count no longer; links stay, for the
+    /// case that it comes back.
     pub async fn delete_provider(
         self: &Arc<Self>,
         id: &str,
@@ -112,7 +113,8 @@ impl Authn {
         actor: &Actor,
         now: UnixMillis,
     ) -> StoreResult<()> {
-        self.load_providers().await?;
+        // Reads the providers anew, and ends what the sessions of one that is off have open.
+        self.store_changed_outside().await;
         self.look_at_providers(now);
         let detail = format!("change={how}");
         self.audit_by(actor, "provider.changed", id, "success", detail, now);

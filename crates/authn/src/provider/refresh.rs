@@ -91,7 +91,7 @@ impl Authn {
         };
         let Some(token) = kept.refresh_token.clone() else { return Ok(()) };
         let renewed = async {
-            let _turn = remote.turn()?;
+            let _turn = remote.turn().await?;
             let metadata = remote.metadata(&self.fetch, now).await?;
             let tokens = client::refresh(&self.fetch, &remote.config, &metadata, &token).await?;
             let person = self.person_anew(&remote, &metadata, &kept, &tokens, now).await?;

@@ -38,8 +38,9 @@ impl Registry {
         self.stored.load_full()
     }
 
-    /// Takes new settings. What is known of a provider that did not change is kept.
-    pub(crate) fn rebuild(&self, settings: &Settings) {
+    /// Takes new settings. What is known of a provider that did not change is kept. Whether
+    /// anything changed.
+    pub(crate) fn rebuild(&self, settings: &Settings) -> bool {
         let development = settings.server.development;
         let mut wanted: Vec<Provider> = settings.providers.clone();
         for stored in self.stored.load().iter() {
@@ -60,14 +61,17 @@ impl Registry {
             }
         }
         let known = self.all.load();
-        let all = wanted
+        let all: Vec<_> = wanted
             .into_iter()
             .map(|config| {
                 let same = known.iter().find(|old| old.is_as(&config, development));
                 same.cloned().unwrap_or_else(|| Arc::new(RemoteProvider::new(config, development)))
             })
             .collect();
+        let same = all.len() == known.len()
+            && all.iter().zip(known.iter()).all(|(new, old)| Arc::ptr_eq(new, old));
         self.all.store(Arc::new(all));
+        !same
     }
 }
 

@@ -130,7 +130,7 @@ impl Authn {
         start: ProviderStart,
         now: UnixMillis,
     ) -> Result<ProviderStarted, Stop> {
-        let _turn = remote.turn()?;
+        let _turn = remote.turn().await?;
         let metadata = remote.metadata(&self.fetch, now).await?;
         let active = self.active.load_full();
         let ring = &active.keyring;
@@ -206,7 +206,7 @@ impl Authn {
             return Err(Fault::new("redirect_uri_mismatch", detail, TELL_ADMIN).into());
         }
         let purpose = flow.purpose.read().ok_or_else(|| fault("state_unknown", TRY_AGAIN))?;
-        let _turn = remote.turn()?;
+        let _turn = remote.turn().await?;
         let metadata = remote.metadata(&self.fetch, now).await?;
         check_response_issuer(&metadata, callback)?;
         if let Some(error) = callback.error.as_deref() {
