@@ -140,10 +140,19 @@ async fn restore(settings: Settings, file: PathBuf) -> anyhow::Result<ExitCode> 
         "Restored {accounts} accounts and {keys} keys. Everybody has to sign in again."
     ));
     match carried {
-        Some(carried) => output::line(&format!(
-            "Stayed revoked since the backup: {} keys removed, {} keys and {} accounts narrowed.",
-            carried.keys_removed, carried.keys_narrowed, carried.accounts_narrowed
-        )),
+        Some(carried) => {
+            output::line(&format!(
+                "Stayed revoked since the backup: {} keys removed, {} keys and {} accounts narrowed.",
+                carried.keys_removed, carried.keys_narrowed, carried.accounts_narrowed
+            ));
+            let providers = [carried.links_removed, carried.providers_off, carried.jwts_denied];
+            if providers.iter().any(|count| *count > 0) {
+                output::line(&format!(
+                    "Of providers: {} identities taken off again, {} providers off, {} tokens denied.",
+                    carried.links_removed, carried.providers_off, carried.jwts_denied
+                ));
+            }
+        }
         None => output::error(
             "warning: the store that was replaced could not be asked what was revoked since; look through `vestibule key list`",
         ),
