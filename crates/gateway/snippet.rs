@@ -9,8 +9,10 @@
 use std::fmt::Write as _;
 
 use vestibule_core::assertion::MANAGED;
+use vestibule_core::credential::CredentialKind;
 use vestibule_core::facts::Scheme;
 use vestibule_core::host::HostPattern;
+use vestibule_core::policy::Access;
 use vestibule_core::route::{Route, Upstream, UpstreamScheme};
 use vestibule_core::settings::Settings;
 use vestibule_core::settings::listener::{Listener, ListenerDoor};
@@ -48,6 +50,22 @@ pub(crate) struct Places {
 struct Site<'a> {
     pattern: &'a HostPattern,
     routes: Vec<&'a Route>,
+}
+
+impl Site<'_> {
+    /// Whether some rule names `jwt:`, so that Vestibule tells whose tokens are taken.
+    fn takes_foreign_tokens(&self) -> bool {
+        let accesses = self
+            .routes
+            .iter()
+            .flat_map(|route| route.rules.iter().map(|rule| &rule.access).chain([&route.access]));
+        let tables = accesses.flat_map(|access| match access {
+            Access::AnyOf(tables) => tables.as_slice(),
+            Access::Deny => &[],
+        });
+        let mut kinds = tables.flat_map(|table| table.credentials.iter().flatten());
+        kinds.any(|kind| matches!(kind, CredentialKind::Jwt(_)))
+    }
 }
 
 impl Places {
@@ -190,6 +208,7 @@ fn nginx(settings: &Settings, places: &Places) -> String {
                 ("host_differs", &nginx_differs(site.pattern)),
                 ("locations", &locations),
                 ("to_vestibule", &to_vestibule),
+                ("metadata", &metadata(NGINX, &site, &[("to_vestibule", &to_vestibule)])),
             ],
         ));
     }
@@ -205,6 +224,15 @@ fn nginx(settings: &Settings, places: &Places) -> String {
         ],
     ));
     out
+}
+
+/// What leads to the document about foreign tokens, on hosts that have one.
+fn metadata(template: &str, site: &Site<'_>, values: &[(&str, &str)]) -> String {
+    if site.takes_foreign_tokens() {
+        fill(section(template, "metadata"), values)
+    } else {
+        String::new()
+    }
 }
 
 /// One pool of kept connections for each route's app.
@@ -347,6 +375,7 @@ fn caddy(settings: &Settings, places: &Places) -> String {
                 ("comment", &format!("# {}", outside(site.pattern))),
                 ("site", &format!("{scheme}://{}", outside(site.pattern))),
                 ("tls", &tls),
+                ("metadata", &metadata(CADDY, &site, &[("door", &places.door)])),
                 ("handles", &handles),
             ],
         ));
@@ -402,6 +431,15 @@ fn traefik(settings: &Settings, places: &Places) -> String {
             "vestibule-door",
             false,
         ));
+        if site.takes_foreign_tokens() {
+            routers.push_str(&router(
+                &format!("vestibule-metadata-{number}"),
+                &format!("{host} && Path(`/.well-known/oauth-protected-resource`)"),
+                100_000,
+                "vestibule-door",
+                false,
+            ));
+        }
         // Unmatched is 404.
         for route in &site.routes {
             let hidden = "!PathRegexp(`(?i)^/(api/authz(/|$)|api/verify$|oauth2/auth$)`)";
@@ -663,8 +701,8 @@ mod tests {
     #[test]
     fn every_section_of_every_template_is_found() {
         for (template, names) in [
-            (NGINX, &["head", "server", "location", "portal"][..]),
-            (CADDY, &["head", "site", "handle", "portal"]),
+            (NGINX, &["head", "server", "location", "metadata", "portal"][..]),
+            (CADDY, &["head", "site", "metadata", "handle", "portal"]),
             (TRAEFIK, &["head", "router", "service", "tls"]),
         ] {
             for name in names {

@@ -48,6 +48,29 @@ fn a_wildcard_is_one_label_and_the_portals_host_is_not_asked_about() {
 }
 
 #[test]
+fn only_hosts_that_take_foreign_tokens_send_their_document_to_vestibule() {
+    let issuer = "[[jwt_issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.test\"\n\
+                  jwks_url = \"https://ci.example.test/jwks\"\naudience = [\"vestibule\"]\n\
+                  algorithms = [\"EdDSA\"]";
+    let prepared = gateway()
+        .toml("[server]\nportal_url = \"https://auth.example.test\"")
+        .toml(issuer)
+        .route(Route::new("api", "api.example.test").rule(
+            &["/v1/*"],
+            &[],
+            "{ credentials = [\"jwt:ci\"] }",
+        ))
+        .route(Route::new("wiki", "wiki.example.test").access("signed-in"))
+        .prepare();
+    for proxy in ["nginx", "caddy", "traefik"] {
+        let arguments: Vec<&str> = ["snippet", proxy].into_iter().chain(ADDRESSES).collect();
+        let text = prepared.cli(&arguments).expect(0).stdout;
+        assert_eq!(text.matches("oauth-protected-resource").count(), 1, "{proxy}: {text}");
+        assert!(!printed(proxy).contains("oauth-protected-resource"), "{proxy}");
+    }
+}
+
+#[test]
 fn m7_traefik_is_told_not_to_trust_and_how_much_to_read() {
     let text = printed("traefik");
     assert!(text.contains("trustForwardHeader: false"));

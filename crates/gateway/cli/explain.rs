@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::api_key::Scopes;
@@ -33,7 +33,8 @@ pub(crate) struct ExplainArgs {
     method: String,
     /// The URL as the browser sees it
     url: String,
-    /// Signed in as this account (read from the store where it is known)
+    /// Signed in as this account (read from the store where it is known), or the subject of a
+    /// foreign token
     #[arg(long = "as", value_name = "EMAIL")]
     account: Option<String>,
     /// In this group; may be repeated; replaces the account's own
@@ -43,8 +44,8 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     role: Option<Role>,
     /// What proves who it is [default: session where somebody is named, else none]
-    #[arg(long, value_enum)]
-    credential: Option<Credential>,
+    #[arg(long, value_name = "session|api-key|token|jwt:<issuer>|none", value_parser = credential)]
+    credential: Option<CredentialKind>,
     /// The sign-in had a second factor
     #[arg(long)]
     mfa: bool,
@@ -56,12 +57,14 @@ pub(crate) struct ExplainArgs {
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Credential {
-    Session,
-    ApiKey,
-    Token,
-    None,
+/// A credential as a rule names it, or `none`.
+fn credential(word: &str) -> Result<CredentialKind, String> {
+    use CredentialKind::{ApiKey, Jwt, None, Session, Token};
+    match CredentialKind::from_word(word) {
+        _ if word == "none" => Ok(None),
+        Some(kind @ (ApiKey | Jwt(_) | Session | Token)) => Ok(kind),
+        _ => Err("use session, api-key, token, jwt:<issuer name> or none".to_owned()),
+    }
 }
 
 /// What `explain` found.
@@ -215,16 +218,23 @@ fn identity(
 ) -> anyhow::Result<Option<Identity>> {
     let named =
         args.account.is_some() || !args.groups.is_empty() || args.role.is_some() || args.mfa;
-    let credential = match args.credential {
-        Some(Credential::None) => return Ok(None),
+    let credential = match &args.credential {
+        Some(CredentialKind::None) => return Ok(None),
         None if !named && settings.auth.is_off() => CredentialKind::None,
         None if !named => return Ok(None),
-        Some(Credential::ApiKey) => CredentialKind::ApiKey,
-        Some(Credential::Token) => CredentialKind::Token,
-        Some(Credential::Session) | None => CredentialKind::Session,
+        None => CredentialKind::Session,
+        Some(kind) => kind.clone(),
     };
-    let mut account =
-        stored_account(args, settings)?.unwrap_or_else(|| invented_account(args, now));
+    let issuer = match &credential {
+        CredentialKind::Jwt(name) => Some(name.clone()),
+        _ => None,
+    };
+    if let Some(name) = &issuer {
+        let known = settings.jwt_issuers.iter().any(|issuer| issuer.name == *name);
+        anyhow::ensure!(known, "there is no [[jwt_issuer]] named `{name}` in the file");
+    }
+    let stored = if issuer.is_none() { stored_account(args, settings)? } else { None };
+    let mut account = stored.unwrap_or_else(|| invented_account(args, now));
     if !args.groups.is_empty() {
         account.groups =
             args.groups.iter().map(|name| Group::new(name)).collect::<Result<_, _>>()?;
@@ -236,6 +246,14 @@ fn identity(
     identity.mfa = args.mfa;
     identity.auth_time = Some(now);
     identity.scopes = Scopes::all();
+    if let Some(issuer) = issuer {
+        // Nothing but what its `claims` map names; the map's answers are `--group` and `--role`.
+        identity.account = None;
+        identity.email = None;
+        identity.auth_time = None;
+        let sub = args.account.as_deref().unwrap_or("somebody");
+        identity.username = Arc::from(format!("{issuer}:{sub}"));
+    }
     Ok(Some(identity))
 }
 
