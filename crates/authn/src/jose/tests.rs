@@ -225,6 +225,7 @@ fn g1_a_time_of_the_wrong_type_is_an_error_and_never_absent() {
         json!([]),
         json!(true),
         json!({}),
+        json!(1.5),
         json!(-1),
         json!(1e300),
     ] {

@@ -107,7 +107,13 @@ pub(crate) fn request(
     if let (ProviderKind::Google, [domain]) = (provider.kind, provider.allowed_domains.as_slice()) {
         request = request.add_extra_param("hd", domain.to_string());
     }
-    let (url, _, _) = request.url();
+    let (mut url, _, _) = request.url();
+    if provider.kind == ProviderKind::Github {
+        // No OpenID Connect, so nothing that a nonce would come back in.
+        let kept: Vec<_> =
+            url.query_pairs().into_owned().filter(|(name, _)| name != "nonce").collect();
+        url.query_pairs_mut().clear().extend_pairs(kept);
+    }
     Ok(Request { location: url.to_string(), pkce_verifier: verifier })
 }
 

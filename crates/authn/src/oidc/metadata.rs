@@ -73,9 +73,7 @@ pub(crate) async fn discover(
         jose::object(answer.body()).ok_or_else(|| malformed(&format!("{url} is no object")))?;
     let metadata = Metadata { clock_ahead_secs, ..read(&document)? };
     check_issuer(&provider.place, &metadata.issuer)?;
-    if !development {
-        check_https(&metadata)?;
-    }
+    check_endpoints(&metadata, development)?;
     Ok(metadata)
 }
 
@@ -142,8 +140,9 @@ fn check_issuer(place: &ProviderPlace, said: &str) -> Result<(), Fault> {
     Err(Fault::new("discovery_issuer_mismatch", detail, TELL_ADMIN))
 }
 
-/// In production nothing of a provider goes over plain http, but to this machine itself.
-fn check_https(metadata: &Metadata) -> Result<(), Fault> {
+/// Every endpoint is an absolute URL of http or https, and in production nothing of a provider
+/// goes over plain http but to this machine itself.
+fn check_endpoints(metadata: &Metadata, development: bool) -> Result<(), Fault> {
     let endpoints = [
         Some(&metadata.authorization_endpoint),
         Some(&metadata.token_endpoint),
@@ -151,24 +150,45 @@ fn check_https(metadata: &Metadata) -> Result<(), Fault> {
         metadata.userinfo_endpoint.as_ref(),
         metadata.end_session_endpoint.as_ref(),
     ];
-    match endpoints.into_iter().flatten().find(|url| !is_secure(url)) {
-        None => Ok(()),
-        Some(url) => {
-            let detail = format!("the discovery document names {url}, which is not https");
-            Err(Fault::new("discovery_insecure", detail, TELL_ADMIN))
+    for endpoint in endpoints.into_iter().flatten() {
+        match place_of(endpoint) {
+            Place::Nowhere => {
+                return Err(malformed(&format!("`{endpoint}` is no URL of http or https")));
+            }
+            Place::Insecure if !development => {
+                let detail = format!("the discovery document names {endpoint}, which is not https");
+                return Err(Fault::new("discovery_insecure", detail, TELL_ADMIN));
+            }
+            Place::Insecure | Place::Secure => {}
         }
     }
+    Ok(())
 }
 
-fn is_secure(url: &str) -> bool {
-    let Ok(url) = url::Url::parse(url) else { return false };
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Plain http to somewhere else.
+    Insecure,
+    /// No URL that can be asked, or that a browser may be sent to.
+    Nowhere,
+    /// https, or this machine.
+    Secure,
+}
+
+fn place_of(url: &str) -> Place {
+    let Ok(url) = url::Url::parse(url) else { return Place::Nowhere };
     let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+        None => return Place::Nowhere,
     };
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+    match url.scheme() {
+        "https" => Place::Secure,
+        "http" if is_loopback => Place::Secure,
+        "http" => Place::Insecure,
+        _ => Place::Nowhere,
+    }
 }
 
 /// `scheme://host[:port]`.
@@ -231,16 +251,17 @@ mod tests {
 
     #[test]
     fn seed_004_63_in_production_every_endpoint_must_be_https_but_on_loopback() {
-        for (url, secure) in [
-            ("https://id.example.com/x", true),
-            ("http://id.example.com/x", false),
-            ("http://127.0.0.1:1/x", true),
-            ("http://localhost/x", true),
-            ("http://localhost.evil.example/x", false),
-            ("javascript:alert(1)", false),
-            ("x", false),
+        for (url, place) in [
+            ("https://id.example.com/x", Place::Secure),
+            ("http://id.example.com/x", Place::Insecure),
+            ("http://127.0.0.1:1/x", Place::Secure),
+            ("http://localhost/x", Place::Secure),
+            ("http://localhost.evil.example/x", Place::Insecure),
+            ("javascript:alert(1)", Place::Nowhere),
+            ("/x", Place::Nowhere),
+            ("x", Place::Nowhere),
         ] {
-            assert_eq!(is_secure(url), secure, "{url}");
+            assert_eq!(place_of(url), place, "{url}");
         }
     }
 

@@ -94,7 +94,9 @@ fn email(
 ) -> Option<(String, bool)> {
     let claims = &provider.claims;
     let from = |said: &Object| {
-        let email = canonical_email(jose::at(said, &claims.email)?.as_str()?)?;
+        let text = jose::at(said, &claims.email)?.as_str()?;
+        // White space around an address is nobody's honest spelling of it.
+        let email = canonical_email(text).filter(|_| text.trim() == text)?;
         let proved = jose::at(said, &claims.email_verified) == Some(&Value::Bool(true));
         Some((email, proved && provider.trust_email))
     };
@@ -151,9 +153,14 @@ pub(crate) fn role(provider: &Provider, told: &[&str]) -> Option<Role> {
     mapped().next()
 }
 
+/// `amr`: a list of texts (OpenID Connect Core, 2), and nothing else.
+fn methods(claims: &Object) -> Vec<&str> {
+    claims.get("amr").filter(|amr| amr.is_array()).map(jose::texts).unwrap_or_default()
+}
+
 /// Words of RFC 8176, cut to what a list of sessions can show.
 fn amr(claims: &Object) -> Vec<String> {
-    let words = claims.get("amr").map(jose::texts).unwrap_or_default();
+    let words = methods(claims);
     let plain = |word: &&str| {
         (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_graphic() && b != b'+')
     };
@@ -165,7 +172,7 @@ fn is_mfa(provider: &Provider, claims: &Object) -> bool {
     match &provider.mfa_from {
         MfaFrom::Acr(value) => claims.get("acr").and_then(Value::as_str) == Some(value),
         MfaFrom::Amr => {
-            let words = claims.get("amr").map(jose::texts).unwrap_or_default();
+            let words = methods(claims);
             let any = |kind: &[&str]| words.iter().any(|word| kind.contains(word));
             let kinds = [
                 any(&["pwd", "pin", "kba"]),

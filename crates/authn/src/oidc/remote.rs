@@ -39,6 +39,8 @@ struct Known {
     metadata: Option<(Arc<Metadata>, UnixMillis)>,
     tried: Option<UnixMillis>,
     failure: Option<Fault>,
+    /// Counts questions.
+    round: u64,
 }
 
 impl RemoteProvider {
@@ -68,11 +70,21 @@ impl RemoteProvider {
         if let Some(known) = self.fresh(now) {
             return known;
         }
+        let before = self.lock().round;
         let _one = self.gate.lock().await;
         if let Some(known) = self.fresh(now) {
             return known;
         }
+        // Asked by somebody else while this one waited: that answer is as good as another.
+        if let Some(fault) = self.failed_since(before) {
+            return Err(fault);
+        }
         self.ask(fetch, now).await
+    }
+
+    fn failed_since(&self, round: u64) -> Option<Fault> {
+        let known = self.lock();
+        known.failure.clone().filter(|_| known.round != round)
     }
 
     /// Asks a provider that is not known to be well, though nobody signs in.
@@ -94,6 +106,7 @@ impl RemoteProvider {
         let asked = metadata::discover(fetch, &self.config, self.development, now).await;
         let mut known = self.lock();
         known.tried = Some(now);
+        known.round += 1;
         match asked {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vestibule_core::settings::provider::spec::ProviderSpec;
+use vestibule_core::settings::provider::spec::{ProviderSpec, SpecProblem};
 use vestibule_core::settings::provider::{Provider, ProviderOrigin, ProviderPlace};
 use vestibule_core::time::UnixMillis;
 
@@ -33,6 +33,7 @@ impl Authn {
             if this.providers.find(&spec.id).is_some() {
                 return Err(ProviderChangeError::Taken);
             }
+            this.has_own_callback(&provider)?;
             let stored = StoredProvider { spec, created_at: now, updated_at: now };
             match this.store.create_stored_provider(stored).await {
                 Err(StoreError::Conflict(_)) => return Err(ProviderChangeError::Taken),
@@ -62,6 +63,7 @@ impl Authn {
             }
             let settings = this.settings();
             let provider = whole.resolve(&context(&settings)).map_err(ProviderChangeError::Bad)?;
+            this.has_own_callback(&provider)?;
             let stored =
                 StoredProvider { spec: whole, created_at: had.created_at, updated_at: now };
             match this.store.change_stored_provider(stored).await {
@@ -93,6 +95,22 @@ impl Authn {
             Ok(())
         })
         .await
+    }
+
+    /// Two providers must not share a callback: one's answer could be taken for the other's
+    /// (RFC 9700, 4.4).
+    fn has_own_callback(&self, provider: &Provider) -> Result<(), ProviderChangeError> {
+        let all = self.providers.all();
+        let twin = all.iter().find(|other| {
+            other.config.id != provider.id && other.config.redirect_uri == provider.redirect_uri
+        });
+        let Some(twin) = twin else { return Ok(()) };
+        Err(ProviderChangeError::Bad(vec![SpecProblem {
+            key: "redirect_uri".to_owned(),
+            code: "shared-redirect-uri",
+            message: format!("the provider `{}` has this redirect URI already", twin.config.id),
+            help: "leave it out, or give each provider its own".to_owned(),
+        }]))
     }
 
     fn stored_provider(&self, id: &str) -> Result<StoredProvider, ProviderChangeError> {
