@@ -91,6 +91,9 @@ impl Reloader {
         if settings.secrets.store_key.is_empty() {
             settings.secrets.store_key.clone_from(&self.running.secrets.store_key);
         }
+        if !system.authn.has_way_in(&settings) {
+            return Err(vestibule_authn::NO_WAY_IN.to_owned());
+        }
         let settings = Arc::new(settings);
         system.proxy.reload(settings.clone())?;
         system.authn.reload(settings.clone());
@@ -104,10 +107,11 @@ impl Reloader {
     }
 }
 
-/// What leaves the server running. What `check` fails for is an error to whoever reads the log.
+/// What leaves the server running. A provider that somebody wants and cannot have is an error
+/// to whoever reads the log.
 pub(crate) fn log_warnings(warnings: &[vestibule_config::Diagnostic]) {
     for warning in warnings {
-        if warning.fails_check() {
+        if warning.code == "provider-not-configured" {
             log_error(warning);
         } else {
             tracing::warn!(code = warning.code, "{}", one_line(warning));

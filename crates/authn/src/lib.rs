@@ -80,6 +80,11 @@ pub struct Authn {
     latest: AtomicI64,
 }
 
+/// What an operator reads who has shut every door.
+pub const NO_WAY_IN: &str = "nobody could sign in: passwords are off (LOCAL_AUTH, \
+    `auth.password.enabled`) and no provider is enabled, neither in the configuration \
+    (OIDC_PROVIDERS, `[[provider]]`) nor made at run time; set LOCAL_AUTH=true, or enable a provider";
+
 /// Why the start is refused; the text tells the operator what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -157,6 +162,16 @@ impl Authn {
             }
             Err(error) => tracing::error!(%error, "the settings were not taken; the old ones stay"),
         }
+    }
+
+    /// Whether people could sign in under these settings: by password, or by a provider of the
+    /// configuration or the store.
+    pub fn has_way_in(&self, settings: &Settings) -> bool {
+        let auth = &settings.auth;
+        auth.is_off()
+            || auth.mode != Mode::Full
+            || auth.password.enabled
+            || self.providers.any_enabled(settings)
     }
 
     /// The store.

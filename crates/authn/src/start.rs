@@ -80,6 +80,9 @@ impl Authn {
         }
         self.load_prefixes().await?;
         self.load_providers().await?;
+        if !self.has_way_in(&settings) {
+            return Err(StartError::Refused(crate::NO_WAY_IN.to_owned()));
+        }
         self.notice_new_secret().await?;
         self.first_signing_keys(now).await?;
         match (&auth.admin, auth.mode, auth.first_user) {

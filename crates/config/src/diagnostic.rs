@@ -40,7 +40,7 @@ pub struct Span {
 }
 
 /// Codes of warnings that leave the server running but make `vestibule check` exit 1.
-const FAIL_CHECK: &[&str] = &["provider-not-configured"];
+const FAIL_CHECK: &[&str] = &["no-way-to-sign-in", "provider-not-configured"];
 
 impl Diagnostic {
     pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
@@ -93,8 +93,9 @@ impl Diagnostic {
         }
     }
 
-    /// Whether `vestibule check` exits 1: an error, or a provider of the environment that is off
-    /// because variables are missing (which never stops a server).
+    /// Whether `vestibule check` exits 1: an error, a provider of the environment that is off
+    /// because variables are missing (which never stops a server), or no way to sign in but
+    /// perhaps by a provider that only the store knows.
     pub fn fails_check(&self) -> bool {
         self.is_error || FAIL_CHECK.contains(&self.code)
     }

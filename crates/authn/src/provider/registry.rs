@@ -38,6 +38,14 @@ impl Registry {
         self.stored.load_full()
     }
 
+    /// Whether some provider could be signed in at under these settings.
+    pub(crate) fn any_enabled(&self, settings: &Settings) -> bool {
+        let stored = self.stored.load();
+        let mut resolved = stored.iter().filter_map(|s| s.spec.resolve(&context(settings)).ok());
+        settings.providers.iter().any(|provider| provider.enabled)
+            || resolved.any(|provider| provider.enabled)
+    }
+
     /// Takes new settings. What is known of a provider that did not change is kept. Whether
     /// anything changed.
     pub(crate) fn rebuild(&self, settings: &Settings) -> bool {
@@ -160,6 +168,15 @@ impl Authn {
                 Some((url.path().to_owned(), provider.config.id.clone()))
             })
             .collect()
+    }
+
+    /// Whether a path of the portal is such a callback. Asked at requests: allocates nothing.
+    pub fn is_provider_callback(&self, path: &str) -> bool {
+        self.providers.all().iter().any(|provider| {
+            let origin = provider.config.redirect_uri.strip_suffix(path);
+            let authority = origin.and_then(|origin| origin.split_once("://"));
+            authority.is_some_and(|(_, authority)| !authority.contains('/'))
+        })
     }
 
     /// Asks providers that are not known to be well, so that the sign-in page can tell.

@@ -286,9 +286,10 @@ fn no_way_in(root: &Table, mode: Mode, providers: &[Provider], cx: &mut Context<
     // A provider that is refused for another reason may have been meant.
     let is_known = providers.len() == root.tables("provider").len();
     if is_known && !providers.iter().any(|provider| provider.enabled) {
-        cx.error(
+        // Only the store knows of providers made at run time: the start looks there, and refuses.
+        cx.warning(
             "no-way-to-sign-in",
-            "nobody could sign in: passwords are off (LOCAL_AUTH, `auth.password.enabled`) and no provider is enabled (OIDC_PROVIDERS, `[[provider]]`)",
+            "nobody could sign in: passwords are off (LOCAL_AUTH, `auth.password.enabled`) and no provider is enabled (OIDC_PROVIDERS, `[[provider]]`), unless one was made at run time",
             &origin,
             "set LOCAL_AUTH=true, or write `enabled = true` under `[auth.password]`",
         );
