@@ -306,8 +306,7 @@ pub(crate) fn is_portals(
     route: Option<&CompiledRoute>,
 ) -> bool {
     snapshot.is_portal_path(&target.path, route.map(|route| &*route.route))
-        || (exchange.worker.shared.authn.provider_callback_paths().iter())
-            .any(|(path, _)| *path == target.path.as_str())
+        || exchange.worker.shared.authn.is_provider_callback(target.path.as_str())
 }
 
 /// The port that, put after `https://`, is the outside one of the portal. 80 stands for the

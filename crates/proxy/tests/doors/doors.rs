@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vestibule_core::settings::provider::spec::ProviderSpec;
 use vestibule_testkit::{Answer, Client, Recorder, Request, Response, h2, until, ws};
 
 use crate::house::{House, actor, load, now, route, status_of};
@@ -423,4 +424,44 @@ fn a_shutdown_lets_a_request_under_way_finish() {
     house.service.block_on(house.proxy.shutdown(Duration::from_secs(5)));
     assert_eq!(asking.join().unwrap().body, b"abcd");
     assert!(house.plain().try_connect("app.test").is_err());
+}
+
+#[test]
+fn on_a_shared_host_the_path_of_a_providers_own_redirect_uri_is_the_portals() {
+    let app = Recorder::start();
+    let provider = "[[provider]]\nid = \"id\"\nissuer = \"https://id.example.com\"\n\
+                    client_id = \"x\"\nclient_secret = \"y\"\n\
+                    redirect_uri = \"https://auth.test/my/own/callback\"";
+    let house =
+        House::with("https://auth.test", provider, &route("auth", &app, "access = \"public\""));
+    let get = |path: &str| house.plain().send(&Request::get(&format!("https://auth.test{path}")));
+    let added = |id: &str, path: &str| ProviderSpec {
+        id: id.to_owned(),
+        issuer: Some("https://other.example.com".to_owned()),
+        client_id: "x".to_owned(),
+        redirect_uri: Some(format!("https://auth.test{path}")),
+        ..ProviderSpec::default()
+    };
+    assert!(get("/my/own/callback?code=1").text().starts_with("portal /my/own/callback"));
+    assert!(!get("/added/callback").text().starts_with("portal"));
+    let actor = actor();
+    let create = house.authn.create_provider(added("added", "/added/callback"), &actor, now());
+    house.service.block_on(create).unwrap();
+    assert!(get("/added/callback").text().starts_with("portal /added/callback"));
+    // Neither a neighbour nor what ends alike.
+    let before = app.count();
+    for path in ["/callback", "/my/own/callback/x", "/x/added/callback", "/added"] {
+        assert!(!get(path).text().starts_with("portal"), "{path}");
+    }
+    assert_eq!(app.count(), before + 4);
+    let question = |path: &str| {
+        Request::get("https://hook.test/api/authz/forward-auth")
+            .header("X-Forwarded-Method", "GET")
+            .header("X-Forwarded-Proto", "https")
+            .header("X-Forwarded-Host", "auth.test")
+            .header("X-Forwarded-Uri", path)
+    };
+    for path in ["/my/own/callback", "/added/callback"] {
+        assert_eq!(house.hook().send(&question(path)).status, 403, "{path}");
+    }
 }

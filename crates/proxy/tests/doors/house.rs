@@ -198,6 +198,7 @@ key = "{}"
                 remember: false,
                 amr: vec!["pwd".into()],
                 mfa: false,
+                auth_time: None,
                 client_ip: "127.0.0.1".parse().unwrap(),
                 user_agent: String::new(),
             };
