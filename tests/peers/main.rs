@@ -11,6 +11,7 @@
     reason = "a test fails loudly, at the line that is wrong"
 )]
 
+mod bearer;
 mod identity;
 mod requests;
 mod stage;

@@ -1,7 +1,7 @@
 //! Two apps, a gateway that only answers hooks and the portal, and a real proxy in front of all that
 //! runs what `vestibule snippet` printed. Only ports are put into that text.
 
-use vestibule_testkit::{Actor, Client, Gateway, Peer, Recorder, Request, Route};
+use vestibule_testkit::{Actor, Client, ForeignIssuer, Gateway, Peer, Recorder, Request, Route};
 
 /// Which proxy stands in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub(crate) struct Stage {
     pub(crate) wiki: Recorder,
     /// Behind `https://wiki.example.test/api`: group `staff` only.
     pub(crate) api: Recorder,
-    /// Behind `https://img.example.test/`, preset `x-forwarded`; `/open/*` is public.
+    /// Behind `https://img.example.test/`, preset `x-forwarded`; `/open/*` is public, `/robots/*`
+    /// takes tokens of `issuer`.
     pub(crate) img: Recorder,
+    pub(crate) issuer: ForeignIssuer,
     pub(crate) gateway: Gateway,
     pub(crate) front: Peer,
     pub(crate) kind: Kind,
@@ -38,9 +40,11 @@ pub(crate) fn run(kind: Kind, test: fn(&mut Stage)) {
 impl Stage {
     fn new(kind: Kind) -> Option<Self> {
         let (wiki, api, img) = (Recorder::start(), Recorder::start(), Recorder::start());
+        let issuer = ForeignIssuer::start();
         let gateway = Gateway::builder(env!("CARGO_BIN_EXE_vestibule"))
             .trusted(&["127.0.0.1"])
             .listeners(&[("proxy", false), ("forward-auth", false)])
+            .toml(&issuer.toml("ci"))
             .route(
                 Route::new("wiki", "wiki.example.test")
                     .upstream(wiki.url())
@@ -58,7 +62,8 @@ impl Stage {
                     .upstream(img.url())
                     .access("signed-in")
                     .set("identity_headers", "{ preset = \"x-forwarded\" }")
-                    .rule(&["/open", "/open/*"], &[], "public"),
+                    .rule(&["/open", "/open/*"], &[], "public")
+                    .rule(&["/robots/*"], &[], "{ credentials = [\"jwt:ci\"] }"),
             )
             .user("ann", &["staff"])
             .user("bob", &[])
@@ -84,7 +89,7 @@ impl Stage {
                 Peer::traefik(|_| snippet.clone())
             }
         }?;
-        let mut stage = Self { wiki, api, img, gateway, front, kind };
+        let mut stage = Self { wiki, api, img, issuer, gateway, front, kind };
         stage.wait_until_routed();
         Some(stage)
     }
