@@ -1,8 +1,9 @@
-// Copies a text to the clipboard. Without this script the buttons stay hidden, and the fields
-// beside them are selected whole by one click.
+// Copies a text to the clipboard. Without this script the buttons stay hidden, and people mark
+// the text beside them.
 for (const button of document.querySelectorAll("button[data-copies]")) {
   const field = document.getElementById(button.dataset.copies);
-  const said = button.textContent;
+  const [text] = button.childNodes;
+  const said = text.data;
   button.hidden = false;
   button.addEventListener("click", async () => {
     field.select();
@@ -11,7 +12,7 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
     } catch {
       document.execCommand("copy");
     }
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = said; }, 2000);
+    text.data = "Copied";
+    setTimeout(() => { text.data = said; }, 2000);
   });
 }

@@ -19,7 +19,7 @@ use crate::body::FormBody;
 use crate::dispatch::append_cookies;
 use crate::guard::Need;
 use crate::params::Params;
-use crate::problem::Problem;
+use crate::problem::{Detour, Problem};
 use crate::security_headers::Script;
 use crate::service::sign_in;
 use crate::view::{self, Chrome};
@@ -102,12 +102,12 @@ pub(crate) async fn submit(visit: V, body: FormBody) -> Result<Response, Problem
 
 /// The step "OAuth Configuration".
 pub(crate) async fn oauth(visit: V) -> Result<Response, Problem> {
-    visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
-    Ok(oauth_form(&visit, Fields::new(), None, None))
+    require_admin(&visit)?;
+    Ok(oauth_form(&visit, Fields::blank(), None, None))
 }
 
 pub(crate) async fn save_oauth(visit: V, form: FormBody) -> Result<Response, Problem> {
-    visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
+    require_admin(&visit)?;
     let fields = Fields::of_form(&form);
     if fields.kind.is_empty() {
         return Ok(visit.redirect(&visit.url("/setup/done")));
@@ -156,7 +156,7 @@ fn oauth_form(
 }
 
 pub(crate) async fn done(visit: V, params: Params) -> Result<Response, Problem> {
-    visit.require(Need::Admin).map_err(|_| Problem::not_found())?;
+    require_admin(&visit)?;
     let made = params.value("provider");
     let mut buttons = visit.authn().provider_buttons().into_iter();
     let made = made.and_then(|made| buttons.find(|button| &*button.id == made));
@@ -171,6 +171,15 @@ async fn require_open(visit: &Visit) -> Result<(), Problem> {
     }
     let open = !visit.auth_is_off() && visit.authn().is_setup_open().await;
     if open { Ok(()) } else { Err(Problem::not_found()) }
+}
+
+/// Nobody else learns of the later steps; whose sign-in has grown old proves it anew.
+fn require_admin(visit: &Visit) -> Result<(), Problem> {
+    match visit.require(Need::Admin) {
+        Ok(_) => Ok(()),
+        Err(problem) if problem.where_to() == Some(Detour::Reauth) => Err(problem),
+        Err(_) => Err(Problem::not_found()),
+    }
 }
 
 fn is_let_in(visit: &Visit, token: &str) -> bool {

@@ -145,11 +145,11 @@ fn link_refusal(
              Sign out there or choose the other account, then try again."
         ),
         (_, Some(_)) => format!(
-            "An account here has the email address that {label} told, and it is not joined \
-             without a word from its owner. {how}: one question follows, and both ways lead to \
-             the same account."
+            "An account here has the email address that {label} gives for you, and it is joined \
+             with its owner’s word only. {how}: one question follows, and both ways lead to the \
+             same account."
         ),
-        ("email-unverified", None) => format!(
+        ("email-unverified" | "email_unverified", None) => format!(
             "{label} does not say that the email address is yours, so nothing was made or joined \
              here. {how} {label} in your settings."
         ),

@@ -21,6 +21,11 @@ mod limits;
 #[path = "../../../authn/tests/flows/memory.rs"]
 mod memory;
 mod modes;
+mod op;
 mod pages;
+mod provider_admin;
+mod provider_links;
+mod provider_logout;
+mod providers;
 mod sessions;
 mod stage;

@@ -13,9 +13,7 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use vestibule_authn::authenticate::{
-    Audience, CredentialHeaders, Outcome, Presented, Takes,
-};
+use vestibule_authn::authenticate::{Audience, CredentialHeaders, Outcome, Presented, Takes};
 use vestibule_authn::{Actor, Authn};
 use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::facts::Scheme;
@@ -145,7 +143,11 @@ impl Ask {
 pub(crate) fn encode(text: &str) -> String {
     text.bytes()
         .map(|b| {
-            if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
         })
         .collect()
 }

@@ -76,7 +76,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// Empty, with the boxes ticked that are ticked by default.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn blank() -> Self {
         Self { pkce: true, trust_email: true, mfa_from: "none".to_owned(), ..Self::default() }
     }
 
@@ -243,8 +243,24 @@ impl From<SpecProblem> for FieldProblem {
             "slug" => "Application Slug",
             key => key,
         };
-        Self { field: field.to_owned(), message: problem.message, help: problem.help }
+        Self {
+            field: field.to_owned(),
+            message: sentence(&problem.message),
+            help: sentence(&problem.help),
+        }
     }
+}
+
+/// What is written to stand behind a place or a colon, as a sentence of its own.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    let Some(first) = rest.next() else { return String::new() };
+    let is_url = text.split(' ').next().is_some_and(|word| word.contains("://"));
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    if is_url {
+        return format!("{text}{end}");
+    }
+    format!("{}{}{end}", first.to_uppercase(), rest.as_str())
 }
 
 fn given(text: &str) -> Option<String> {
@@ -292,7 +308,7 @@ mod tests {
             slug: "pantrie".to_owned(),
             issuer: "https://left.over".to_owned(),
             client_id: "c".to_owned(),
-            ..Fields::new()
+            ..Fields::blank()
         };
         let spec = fields.to_new_spec("s");
         assert_eq!((spec.id.as_str(), spec.kind.as_deref()), ("authentik", Some("authentik")));
@@ -306,7 +322,7 @@ mod tests {
         for (place, is_document) in
             [("https://id.x/o/.well-known/openid-configuration", true), ("https://id.x/o/", false)]
         {
-            let fields = Fields { kind: "oidc".into(), issuer: place.into(), ..Fields::new() };
+            let fields = Fields { kind: "oidc".into(), issuer: place.into(), ..Fields::blank() };
             let spec = fields.to_new_spec("");
             let (document, issuer) = (spec.discovery_url, spec.issuer);
             assert_eq!(document.as_deref(), is_document.then_some(place));
@@ -334,6 +350,18 @@ mod tests {
         };
         let back = Fields::of_spec(&spec).to_changed_spec(&spec, "").unwrap();
         assert_eq!(back, spec);
+    }
+
+    #[test]
+    fn a_remark_becomes_a_sentence() {
+        for (text, said) in [
+            ("write it", "Write it."),
+            ("`x` is no id", "`x` is no id."),
+            ("http://x answers", "http://x answers."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text), said);
+        }
     }
 
     #[test]

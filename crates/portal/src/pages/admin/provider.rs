@@ -10,7 +10,7 @@ use vestibule_authn::provider::{ProviderChangeError, ProviderReport, ProviderSho
 use vestibule_core::settings::provider::ProviderOrigin;
 use vestibule_core::settings::provider::spec::ProviderSpec;
 
-use super::fields::{FieldProblem, Fields, kind_label};
+use super::fields::{FieldProblem, Fields, kind_label, sentence};
 use super::providers::{Refused, State};
 use crate::api::backchannel_logout_uri;
 use crate::assets;
@@ -53,7 +53,7 @@ impl From<ProviderReport> for Report {
             },
             is_good: check.is_good,
             found: check.found,
-            help: check.help,
+            help: check.help.as_deref().map(sentence),
         });
         Self { is_good, checks: checks.collect() }
     }

@@ -43,10 +43,10 @@ impl From<&ProviderStatus> for State {
     fn from(status: &ProviderStatus) -> Self {
         let text = match status {
             ProviderStatus::Down { reason, at } => {
-                format!("did not answer on {}: {reason}", time_for_people(*at))
+                format!("asked on {}: {reason}", time_for_people(*at))
             }
             ProviderStatus::Unknown => "not asked yet".to_owned(),
-            ProviderStatus::Up { at } => format!("answered on {}", time_for_people(*at)),
+            ProviderStatus::Up { at } => format!("asked on {}", time_for_people(*at)),
         };
         Self {
             is_up: matches!(status, ProviderStatus::Up { .. }),
@@ -167,7 +167,7 @@ impl Shown {
             mode_is_full: visit.mode() == Mode::Full,
             with_none: false,
             kinds: kinds(visit),
-            fields: self.fields.unwrap_or_else(Fields::new),
+            fields: self.fields.unwrap_or_else(Fields::blank),
             problems,
             report: self.report,
             notice: self.notice,
