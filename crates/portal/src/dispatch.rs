@@ -141,6 +141,9 @@ fn own_callback(
     query: Option<&str>,
     (area, placed): &(Area, String),
 ) -> Option<String> {
+    if !authn.is_provider_callback(path) {
+        return None;
+    }
     let is_ours = match area {
         Area::AppHost | Area::Asset => return None,
         Area::Api => !is_callback(placed),

@@ -5,6 +5,8 @@
 //! providers that linking and signing out lead to, because browsers apply it to the redirects
 //! behind a form too. There is no script but one, on the pages that say so.
 
+use std::collections::BTreeSet;
+
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
@@ -61,7 +63,12 @@ pub(crate) fn apply(response: &mut Response, visit: Option<&Visit>, settings: &S
 fn policy(response: &Response, visit: Option<&Visit>, settings: &Settings) -> String {
     let mut targets = String::new();
     let own = response.extensions().get::<FormTargets>().map(|targets| targets.0.clone());
-    for origin in own.unwrap_or_default().into_iter().chain(provider_origins(visit)) {
+    // Endpoints come from documents of others: only what cannot end the directive stands in it.
+    let plain = |origin: &String| {
+        origin.bytes().all(|b| b.is_ascii_alphanumeric() || b":/.-_[]".contains(&b))
+    };
+    let all = own.unwrap_or_default().into_iter().chain(provider_origins(visit));
+    for origin in all.filter(plain).collect::<BTreeSet<_>>() {
         targets.push(' ');
         targets.push_str(&origin);
     }
@@ -80,9 +87,5 @@ fn policy(response: &Response, visit: Option<&Visit>, settings: &Settings) -> St
 fn provider_origins(visit: Option<&Visit>) -> Vec<String> {
     let signed_in = |visit: &&Visit| visit.area != Area::Api && visit.browser_identity().is_some();
     let Some(visit) = visit.filter(signed_in) else { return Vec::new() };
-    let plain = |origin: &String| {
-        origin.bytes().all(|b| b.is_ascii_alphanumeric() || b":/.-_[]".contains(&b))
-    };
-    // Endpoints come from documents of others: only what cannot end the directive stands in it.
-    visit.authn().provider_origins().into_iter().filter(plain).collect()
+    visit.authn().provider_origins()
 }

@@ -5,11 +5,12 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 
-use vestibule_authn::provider::{LinkShown, ProviderPurpose, UnlinkError};
+use vestibule_authn::provider::{LinkShown, ProviderPurpose, ProviderShown, UnlinkError};
 use vestibule_core::account::Account;
 use vestibule_core::id::{AccountId, SessionId};
 use vestibule_core::secret::Secret;
 use vestibule_core::settings::auth::{Mode, Require};
+use vestibule_core::settings::provider::ProviderPlace;
 
 use crate::api::{change_own_password, display_name};
 use crate::body::FormBody;
@@ -19,6 +20,7 @@ use crate::json::time_for_people;
 use crate::navigation::encode;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::security_headers::FormTargets;
 use crate::service::provider::{Button, buttons, depart};
 use crate::service::sign_in;
 use crate::view::{self, Chrome};
@@ -244,10 +246,27 @@ async fn overview(
         notice,
         error: problem.map(|problem| problem.sentence().to_owned()),
     };
-    Ok(match problem {
+    let mut response = match problem {
         Some(problem) => view::refused(visit, problem, &page),
         None => view::page(visit, StatusCode::OK, &page),
-    })
+    };
+    response.extensions_mut().insert(link_targets(visit));
+    Ok(response)
+}
+
+/// Where linking leads while nobody has asked a provider for its endpoints yet: nearly always
+/// the place where it is.
+fn link_targets(visit: &Visit) -> FormTargets {
+    let origin = |shown: ProviderShown| {
+        let (ProviderPlace::Discovery(url)
+        | ProviderPlace::Github(url)
+        | ProviderPlace::Issuer(url)) = shown.provider.place;
+        let authority = url.find("://")? + 3;
+        let end = url.get(authority..)?.find('/').map_or(url.len(), |end| authority + end);
+        url.get(..end).map(str::to_owned)
+    };
+    let usable = visit.authn().providers().into_iter().filter(|shown| shown.provider.enabled);
+    FormTargets(usable.filter_map(origin).collect())
 }
 
 fn password_form(visit: &Visit, account: &Account, problem: Option<&Problem>) -> Response {
