@@ -161,7 +161,7 @@ pub enum ProviderRefused {
     /// joins ([`Authn::pending_link`]).
     #[error("the identity is not joined to the account by itself")]
     LinkRefused {
-        /// Why: `email-unverified`, `administrator`, `never`, `in-use`, `other-account`.
+        /// Why: `administrator`, `email_unverified`, `in_use`, `never`.
         reason: &'static str,
         /// Token of the waiting link.
         pending: Option<String>,

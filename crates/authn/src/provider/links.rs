@@ -30,7 +30,7 @@ impl Authn {
         }
         let person = &case.person;
         let in_use = || {
-            let refused = ProviderRefused::LinkRefused { reason: "in-use", pending: None };
+            let refused = ProviderRefused::LinkRefused { reason: "in_use", pending: None };
             Stop::Answer(refused, "link_in_use")
         };
         let link = match self.store.provider_link(&person.issuer, &person.subject).await? {

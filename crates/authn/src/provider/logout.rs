@@ -51,11 +51,8 @@ impl Authn {
     fn login_path(&self) -> &'static str {
         let settings = self.settings();
         let portal = &settings.server.portal.host;
-        let shared = settings
-            .routes
-            .iter()
-            .flat_map(|route| &route.hosts)
-            .any(|host| !host.wildcard && host.host == *portal);
+        let shared =
+            settings.routes.iter().flat_map(|route| &route.hosts).any(|host| host.matches(portal));
         if shared { "/.vestibule/login" } else { "/login" }
     }
 

@@ -111,7 +111,7 @@ fn wrong_account(visit: &Visit, link: &PendingLink, name: &str, here: &str) -> R
             "You are signed in as {name}, and {label} waits to be linked to an account with \
              another email address. Sign out, and in again to that one."
         ),
-        "other-account",
+        "other_account",
     );
     let href = visit.url(&format!("/logout?rd={}", encode(here)));
     error::render_with_way_out(visit, &problem, "Sign out", &href)

@@ -130,26 +130,21 @@ fn link_refusal(
     pending: Option<&str>,
 ) -> Refusal {
     let title = match reason {
-        "in-use" => "This identity belongs to another account",
-        "other-account" => "You are somebody else there",
+        "in_use" => "This identity belongs to another account",
         _ => "Not linked to your account yet",
     };
     let how = "To use both, sign in with your password, then link";
     let detail = match (reason, pending) {
-        ("in-use", _) => format!(
+        ("in_use", _) => format!(
             "Who you are at {label} signs in to another account here. Unlink it there first, or \
              go on with that account."
-        ),
-        ("other-account", _) => format!(
-            "At {label} you are signed in as somebody whose identity this account does not have. \
-             Sign out there or choose the other account, then try again."
         ),
         (_, Some(_)) => format!(
             "An account here has the email address that {label} gives for you, and it is joined \
              with its owner’s word only. {how}: one question follows, and both ways lead to the \
              same account."
         ),
-        ("email-unverified" | "email_unverified", None) => format!(
+        ("email_unverified", None) => format!(
             "{label} does not say that the email address is yours, so nothing was made or joined \
              here. {how} {label} in your settings."
         ),
