@@ -464,7 +464,9 @@ fn a_websocket_ends_with_the_token_that_opened_it() {
 #[test]
 fn rfc_9728_a_401_says_where_to_read_whose_token_would_do() {
     let (app, issuer) = (Recorder::start(), ForeignIssuer::start());
-    let gateway = start(&issuer, route(&app).rule(&["/me"], &[], "signed-in"));
+    let inspector = "https://inspector.example.org";
+    let route = route(&app).set("cors_origins", &format!("[\"{inspector}\"]"));
+    let gateway = start(&issuer, route.rule(&["/me"], &[], "signed-in"));
     let link = format!("resource_metadata=\"{METADATA}\"");
     for door in Door::ALL {
         let mut nobody = gateway.anonymous();
@@ -481,6 +483,10 @@ fn rfc_9728_a_401_says_where_to_read_whose_token_would_do() {
         let told = plain.header("www-authenticate").unwrap();
         assert!(told.starts_with("Bearer ") && !told.contains("resource_metadata"), "{told}");
     }
+    let page = Request::get(&format!("{API}/x")).header("Origin", inspector);
+    let page = gateway.client().send(&page).expect(401);
+    assert_eq!(page.header("access-control-allow-origin"), Some(inspector));
+    assert_eq!(page.header("access-control-expose-headers"), Some("WWW-Authenticate"));
 }
 
 #[test]

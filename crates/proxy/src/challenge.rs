@@ -423,6 +423,11 @@ fn allow_reading(response: &mut Response<OutBody>, asked: &Asked<'_>) {
         let yes = HeaderValue::from_static("true");
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        if headers.contains_key(header::WWW_AUTHENTICATE) {
+            // A program in a page that looks for the way to a token reads it there.
+            let readable = HeaderValue::from_static("WWW-Authenticate");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+        }
     }
 }
 
