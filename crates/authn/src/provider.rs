@@ -274,7 +274,7 @@ pub enum ProviderChangeError {
 pub struct ProviderReport {
     /// What to register at the provider, byte for byte.
     pub redirect_uri: String,
-    /// Where logout tokens go, to register too.
+    /// Where logout tokens go, to register too; empty where the provider sends none.
     pub backchannel_logout_uri: String,
     /// Each thing that was tried, in order.
     pub checks: Vec<ProviderCheck>,

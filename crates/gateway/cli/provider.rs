@@ -156,7 +156,9 @@ fn print_report(id: &str, report: &ProviderReport, format: Format) -> anyhow::Re
     }
     output::line(&format!("Register at the provider `{id}`, character for character:"));
     output::line(&format!("  redirect URI            {}", report.redirect_uri));
-    output::line(&format!("  back-channel logout URI {}", report.backchannel_logout_uri));
+    if !report.backchannel_logout_uri.is_empty() {
+        output::line(&format!("  back-channel logout URI {}", report.backchannel_logout_uri));
+    }
     output::line("");
     for check in &report.checks {
         let mark = if check.is_good { "ok  " } else { "FAIL" };

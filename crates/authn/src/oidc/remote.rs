@@ -163,7 +163,10 @@ impl RemoteProvider {
                 };
                 ProviderStatus::Down { reason, at }
             }
-            (None, Some((_, at)), _) => ProviderStatus::Up { at: *at },
+            // What is known of GitHub is known without asking.
+            (None, Some((known, at)), _) if known.jwks_uri.is_some() => {
+                ProviderStatus::Up { at: *at }
+            }
             _ => ProviderStatus::Unknown,
         }
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use vestibule_core::settings::provider::spec::{ProviderSpec, SpecProblem};
-use vestibule_core::settings::provider::{Provider, ProviderOrigin, ProviderPlace};
+use vestibule_core::settings::provider::{
+    Provider, ProviderKind, ProviderOrigin, ProviderPlace,
+};
 use vestibule_core::time::UnixMillis;
 
 use super::registry::context;
@@ -165,10 +167,14 @@ impl Authn {
         let settings = self.settings();
         let report = ProviderReport {
             redirect_uri: provider.redirect_uri.clone(),
-            backchannel_logout_uri: format!(
-                "{}/api/v1/auth/backchannel-logout/{}",
-                settings.server.portal, provider.id
-            ),
+            backchannel_logout_uri: match provider.kind {
+                // It sends none.
+                ProviderKind::Github => String::new(),
+                _ => format!(
+                    "{}/api/v1/auth/backchannel-logout/{}",
+                    settings.server.portal, provider.id
+                ),
+            },
             checks: Vec::new(),
         };
         let development = settings.server.development;
