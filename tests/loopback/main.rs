@@ -17,6 +17,7 @@ mod doors;
 mod lifecycle;
 mod oracle;
 mod portal_api;
+mod providers;
 mod revocation;
 mod rows;
 mod rows_000;

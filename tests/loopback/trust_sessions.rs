@@ -617,7 +617,7 @@ fn whoami_tells_what_the_app_may_know_and_nobody_else() {
 // ---- where a sign-in leads back to ----
 
 /// Ways elsewhere, as a link may spell them.
-fn elsewhere() -> Vec<String> {
+pub(crate) fn elsewhere() -> Vec<String> {
     let mut all: Vec<String> = [
         "//evil.test",
         "///evil.test",
@@ -738,7 +738,7 @@ fn elsewhere() -> Vec<String> {
 
 /// Panics unless a `Location` is the portal or the wiki, spelled so that nobody reads it otherwise.
 #[track_caller]
-fn lands_at_home(location: &str, vector: &str) {
+pub(crate) fn lands_at_home(location: &str, vector: &str) {
     let rest = [PORTAL, "https://wiki.example.test"]
         .iter()
         .find_map(|origin| location.strip_prefix(origin))

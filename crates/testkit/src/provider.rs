@@ -177,6 +177,7 @@ struct State {
     codes: BTreeMap<String, Grant>,
     default_person: String,
     delay: Duration,
+    described: Value,
     exchanged: Vec<Exchanged>,
     faults: BTreeMap<Endpoint, OpFault>,
     hits: BTreeMap<Endpoint, usize>,
@@ -359,6 +360,11 @@ impl Op {
             self.issuer(),
             self.client_id()
         )
+    }
+
+    /// Members of the discovery document that are said otherwise; null: not at all.
+    pub fn describe(&self, members: Value) {
+        self.state().described = members;
     }
 
     /// Adds a person, or says something else of one.
@@ -572,6 +578,10 @@ impl Shared {
             "backchannel_logout_supported": true,
             "backchannel_logout_session_supported": true,
         });
+        for (name, value) in state.described.as_object().into_iter().flatten() {
+            document[name] = value.clone();
+        }
+        document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         forge::discovery(state.mutant, &mut document);
         Reply::json(&document)
     }
@@ -773,6 +783,7 @@ impl State {
             codes: BTreeMap::new(),
             default_person: "ann".to_owned(),
             delay: Duration::ZERO,
+            described: Value::Null,
             exchanged: Vec::new(),
             faults: BTreeMap::new(),
             hits: BTreeMap::new(),
