@@ -310,7 +310,7 @@ fn n_what_is_not_built_is_refused_and_never_ignored() {
             not_yet,
         ),
     ]);
-    for command in ["test", "who", "tail", "audit", "provider", "import"] {
+    for command in ["test", "who", "tail", "audit", "import"] {
         let said = with_route().prepare().command(&[command]).output().unwrap();
         assert_eq!(said.status.code(), Some(1), "{command}");
         assert!(String::from_utf8_lossy(&said.stderr).contains("not available yet"), "{command}");

@@ -77,7 +77,13 @@ impl RemoteKeys {
         if let Some(found) = self.fresh(now) {
             return found;
         }
-        let _one = self.gate.lock().await;
+        // While one fetches a newer set, the others go on with the old one.
+        let old = self.old();
+        let _one = match (self.gate.try_lock(), old) {
+            (Ok(gate), _) => gate,
+            (Err(_), Some(old)) => return Ok(old),
+            (Err(_), None) => self.gate.lock().await,
+        };
         if let Some(found) = self.fresh(now) {
             return found;
         }
@@ -87,6 +93,11 @@ impl RemoteKeys {
             Some(set) => Ok((set.clone(), state.round)),
             None => Err(state.failure.unwrap_or(Bad("jwks_unavailable"))),
         }
+    }
+
+    fn old(&self) -> Option<(Arc<KeySet>, u64)> {
+        let state = self.lock();
+        state.set.clone().map(|set| (set, state.round))
     }
 
     /// Newer keys than those of `round`, where asking is allowed and there are any.

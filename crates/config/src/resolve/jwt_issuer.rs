@@ -49,23 +49,17 @@ fn of(table: &Table) -> JwtIssuer {
     }
 }
 
-/// The name says whose a token is, the issuer which table holds: neither may stand twice.
+/// The name says whose a token is, so it may not stand twice. One issuer may: two entries with
+/// audiences of their own are two kinds of token, and a route names the one it takes.
 fn one_of_a_kind(table: &Table, tables: &[(&Node, &Table)], cx: &mut Context<'_>) {
-    let earlier = tables.iter().map(|(_, t)| *t).take_while(|t| !std::ptr::eq(*t, table));
-    for (key, code) in [("name", "duplicate-name"), ("issuer", "duplicate-issuer")] {
-        let text = trimmed(table.str(key));
-        let twin = earlier.clone().find(|t| !text.is_empty() && trimmed(t.str(key)) == text);
-        if let Some(twin) = twin {
-            let message = format!("two `[[jwt_issuer]]` have the {key} `{text}`");
-            let first = twin.origin(key).label();
-            let help = format!("the first one stands at {first}: give each its own");
-            cx.error(code, message, &table.origin(key), &help);
-        }
+    let name = table.str("name");
+    let mut earlier = tables.iter().map(|(_, t)| *t).take_while(|t| !std::ptr::eq(*t, table));
+    if let Some(twin) = earlier.find(|t| !name.is_empty() && t.str("name") == name) {
+        let message = format!("two `[[jwt_issuer]]` have the name `{name}`");
+        let first = twin.origin("name").label();
+        let help = format!("the first one stands at {first}: give each its own");
+        cx.error("duplicate-name", message, &table.origin("name"), &help);
     }
-}
-
-fn trimmed(text: &str) -> &str {
-    text.strip_suffix('/').unwrap_or(text)
 }
 
 fn urls(table: &Table, server: &Server, cx: &mut Context<'_>) {
