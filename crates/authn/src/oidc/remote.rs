@@ -94,8 +94,9 @@ impl RemoteProvider {
             known.failure.is_none()
                 && known.metadata.as_ref().is_some_and(|(_, at)| now.since(*at) < FRESH)
         };
-        if self.config.enabled && !is_well {
-            let _one = self.gate.lock().await;
+        // Where somebody asks at the moment, nobody need wait behind this.
+        let gate = self.gate.try_lock();
+        if self.config.enabled && !is_well && gate.is_ok() {
             // Whoever needs the answer is told; here it is only noted.
             drop(self.ask(fetch, now).await);
         }
