@@ -11,5 +11,6 @@
 )]
 
 mod pages;
+mod providers;
 mod sign_in;
 mod stage;

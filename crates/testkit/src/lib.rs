@@ -37,6 +37,7 @@
 //! | [`Peer`] | a real nginx, Caddy, Traefik or anything else that is started with a file |
 //! | [`Browser`] | Chromium through chromedriver |
 //! | [`provider::Op`], [`provider::Mutant`] | an OpenID provider, honest or wrong in one way, ill at one endpoint, with other keys or another clock; logout tokens |
+//! | [`CertifiedOp`] | the certified `oidc-provider` of npm |
 //! | [`github::Github`] | a server that speaks OAuth 2 as GitHub does |
 //! | [`ForeignIssuer`], [`jose`] | an issuer of bearer tokens with keys and introspection; tokens of any bytes |
 //! | [`part`], [`skip`] | an absent peer is a counted, printed skip, a failure under `VESTIBULE_TEST_REQUIRE=all` |
@@ -65,6 +66,7 @@
 mod actor;
 mod browser;
 mod ca;
+mod certified;
 mod child;
 mod fault;
 pub mod frames;
@@ -86,6 +88,7 @@ pub mod ws;
 pub use actor::{Actor, Cookie, Door, Landing};
 pub use browser::Browser;
 pub use ca::{Ca, Leaf};
+pub use certified::CertifiedOp;
 pub use child::{Child, Cli};
 pub use fault::{BlackHole, Fault, FaultProxy};
 pub use gateway::{Gateway, GatewayBuilder, Listening, PASSWORD, PORTAL, Prepared, Route, TRUSTED};
