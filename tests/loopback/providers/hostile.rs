@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use vestibule_testkit::provider::{Endpoint, Mutant, Op, Outcome, Stage};
-use vestibule_testkit::{Gateway, Recorder, parameter};
+use vestibule_testkit::provider::{Endpoint, Mutant, Op, OpFault, Outcome, Stage};
+use vestibule_testkit::{Gateway, Recorder, Request, parameter};
 
 use super::{
     AUTH, WIKI, addresses, failures, has_session, let_in, me, open_to, refused, token_requests,
@@ -127,7 +127,7 @@ fn g9_repeated_parameters_of_a_callback_are_a_bad_request() {
     let mut actor = visitor(&gateway, "ann");
     let callback = actor.callback_of("state-repeated", "");
     let (url, query) = callback.split_once('?').unwrap();
-    let posted = vestibule_testkit::Request::new("POST", url)
+    let posted = Request::new("POST", url)
         .navigation()
         .header("Content-Type", "application/x-www-form-urlencoded")
         .body(query);
@@ -289,12 +289,128 @@ fn g9_unknown_keys_drive_one_request_in_thirty_seconds() {
     for nth in 0..2_000 {
         let header = format!(r#"{{"alg":"RS256","kid":"nobody-{nth}","typ":"logout+jwt"}}"#);
         let token = format!("{}.{payload}", vestibule_testkit::jose::b64(header.as_bytes()));
-        let request =
-            vestibule_testkit::Request::new("POST", &url).form(&[("logout_token", &token)]);
+        let request = Request::new("POST", &url).form(&[("logout_token", &token)]);
         let answer = gateway.client().send(&request);
         assert_eq!(answer.status, 400, "{nth}: {answer:?}");
     }
     let asked = op.hits(Endpoint::Jwks) - before;
     assert!(asked <= 2, "{asked} requests for keys");
     assert_eq!(me(&mut ann)["email"], "ann@example.test", "nobody was signed out");
+}
+
+#[test]
+fn j6_a_program_is_told_the_same_as_a_problem_document() {
+    let app = Recorder::start();
+    let (bad, down) = (Op::mutated(Mutant::AudWrong), Op::start());
+    down.fault(Endpoint::Discovery, Some(OpFault::Down));
+    let gateway = open_to(&app, &[bad.toml("bad"), down.toml("down")]).start();
+    let mut actor = visitor(&gateway, "ann");
+    let callback = actor.callback_of("bad", "");
+    let start = format!("{}/api/v1/auth/login/down", gateway.portal());
+    for url in [callback, start] {
+        let answer = actor.send(Request::get(&url).header("Accept", "application/json"));
+        assert_eq!(answer.status, 401, "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let told = answer.json();
+        assert_eq!(told["code"], "PROVIDER_SIGNIN_FAILED");
+        assert_eq!(told["title"], "Failed to authenticate");
+        assert_eq!(told["request_id"].as_str(), answer.header("x-request-id"));
+        assert!(told["login_url"].as_str().is_some_and(|url| url.contains("/login")), "{told}");
+        // What was wrong is for the log: neither addresses nor words of the provider.
+        for secret in ["127.0.0.1", "audience", "another-client", "discovery"] {
+            assert!(!told.to_string().contains(secret), "{secret}: {told}");
+        }
+    }
+}
+
+#[test]
+fn g11_nonsense_at_a_callback_is_never_our_fault() {
+    let app = Recorder::start();
+    let op = Op::start();
+    let mut gateway = open_to(&app, &[op.toml("op")]).start();
+    let mut actor = visitor(&gateway, "ann");
+    let good = actor.callback_of("op", "");
+    // Of a flow that nonsense may use up.
+    let state = parameter(&actor.callback_of("op", ""), "state").unwrap();
+    let pieces = [
+        "code",
+        "state",
+        "iss",
+        "error",
+        "error_description",
+        "=",
+        "==",
+        "&",
+        "&&",
+        "%",
+        "%00",
+        "%0d%0a",
+        "%ff",
+        "%F0%9F",
+        "+",
+        "a",
+        &state,
+        "null",
+        "[]",
+        "{}",
+        "<b>",
+        ";",
+        "code=",
+        "state=",
+        "iss=",
+        "error=",
+        "access_denied",
+        "id_token=",
+        "session_state=",
+        "scope=",
+        "authuser=0",
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % bound as u64) as usize
+    };
+    let url = good.split('?').next().unwrap().to_owned();
+    let mut conn = gateway.client().connect(AUTH);
+    for case in 0..5_000 {
+        let query: String = (0..1 + next(8)).map(|_| pieces[next(pieces.len())]).collect();
+        if query.contains('<') || query.contains('{') || query.contains('[') {
+            continue;
+        }
+        let request = actor.dressed(Request::get(&format!("{url}?{query}")).navigation());
+        conn.send(&request.bytes());
+        let answer = conn.read_response("GET").unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert!((400..500).contains(&answer.status), "case {case}: {query}: {answer:?}");
+        if answer.header("connection") == Some("close") {
+            conn = gateway.client().connect(AUTH);
+        }
+    }
+    assert_eq!(token_requests(&op), 0);
+    assert!(gateway.process().exited().is_none());
+    // The other flow is none the worse.
+    assert_eq!(actor.travel(&good).response.status, 200);
+}
+
+#[test]
+fn i3_seed_000_71_starts_and_callbacks_count_like_every_other_sign_in() {
+    let app = Recorder::start();
+    let op = Op::start();
+    let gateway =
+        open_to(&app, &[op.toml("op")]).toml("[server]\nenvironment = \"production\"").start();
+    let start = format!("{}/api/v1/auth/login/op", gateway.portal());
+    let callback = format!("{}/api/v1/auth/callback/op?code=a&state=b", gateway.portal());
+    for nth in 0..100 {
+        let url = if nth % 2 == 0 { &start } else { &callback };
+        let answer = gateway.client().send(&Request::get(url).navigation());
+        assert!(matches!(answer.status, 302 | 401), "{nth}: {answer:?}");
+    }
+    for url in [&start, &callback] {
+        let answer = gateway.client().send(&Request::get(url).navigation());
+        assert_eq!(answer.status, 429, "{answer:?}");
+        assert!(answer.header("retry-after").is_some());
+        let other = gateway.client().from("127.0.0.77").send(&Request::get(url).navigation());
+        assert_ne!(other.status, 429, "another client");
+    }
 }

@@ -37,7 +37,7 @@ fn four(builder: GatewayBuilder, op: &Op) -> GatewayBuilder {
 }
 
 #[test]
-fn seed_004_01_seed_004_05_seed_004_07_seed_004_08_seed_004_10_seed_004_11_seed_004_14_seed_004_16_seed_004_30_seed_004_32_seed_004_33_seed_004_34_seed_004_35_seed_004_36_seed_004_37_seed_004_38_seed_004_39_seed_004_48_four_variables_give_a_button_that_signs_in()
+fn seed_004_01_seed_004_04_seed_004_05_seed_004_07_seed_004_08_seed_004_10_seed_004_11_seed_004_14_seed_004_16_seed_004_28_seed_004_30_seed_004_32_seed_004_33_seed_004_34_seed_004_35_seed_004_36_seed_004_37_seed_004_38_seed_004_39_seed_004_48_four_variables_give_a_button_that_signs_in()
  {
     let app = Recorder::start();
     let op = authentik();
@@ -276,7 +276,7 @@ fn seed_004_56_another_address_is_another_account() {
 }
 
 #[test]
-fn seed_004_60_seed_004_61_the_secret_comes_from_a_file_and_can_be_rotated() {
+fn seed_004_59_seed_004_60_seed_004_61_the_secret_comes_from_a_file_and_can_be_rotated() {
     let app = Recorder::start();
     let op = Op::builder().issuer_path("/application/o/pantrie/").start();
     let secret = tempfile::NamedTempFile::new().unwrap();
