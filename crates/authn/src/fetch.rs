@@ -43,6 +43,9 @@ pub(crate) enum FetchError {
     /// The answer broke off or is no HTTP.
     #[error("the answer broke off: {0}")]
     Broken(String),
+    /// It says that it cannot answer now.
+    #[error("it answers {0}")]
+    NotNow(u16),
     /// It leads elsewhere.
     #[error("it answers with a redirect")]
     Redirect,
@@ -64,6 +67,7 @@ impl FetchError {
             Self::Address(_) => "address_refused",
             Self::Broken(_) => "answer_broken",
             Self::Connect(_) => "unreachable",
+            Self::NotNow(_) => "not_now",
             Self::Redirect => "redirect",
             Self::TimedOut => "timeout",
             Self::TooLong => "answer_too_long",

@@ -157,7 +157,13 @@ impl Authn {
                 if providers_changed {
                     self.look_at_providers(self.latest());
                     let this = self.clone();
-                    drop(self.service.spawn(async move { this.store_changed_outside().await }));
+                    drop(self.service.spawn(async move {
+                        this.store_changed_outside().await;
+                        let now = this.latest();
+                        if let Err(error) = this.end_sessions_of_missing_providers(now).await {
+                            tracing::error!(%error, "the sessions of providers that are gone could not be ended; they are not let in");
+                        }
+                    }));
                 }
             }
             Err(error) => tracing::error!(%error, "the settings were not taken; the old ones stay"),

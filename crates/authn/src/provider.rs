@@ -255,6 +255,9 @@ pub enum ProviderChangeError {
     /// What is wrong with its keys: 400.
     #[error("the provider is refused")]
     Bad(Vec<SpecProblem>),
+    /// Nobody could sign in without it: 409 `LAST_WAY_IN`.
+    #[error("nobody could sign in without this provider: passwords are off, and no other is on")]
+    LastWayIn,
     /// There is none of that id: 404.
     #[error("no such provider")]
     NotFound,

@@ -207,7 +207,11 @@ impl Authn {
 
     async fn read_anew(&self) -> StoreResult<()> {
         self.load_prefixes().await?;
-        self.load_providers().await?;
+        if self.load_providers().await? {
+            // What was looked up since the first call below believed the old list.
+            self.cache.forget_all();
+            self.watches.changed.fetch_max(self.next_generation(), Ordering::SeqCst);
+        }
         self.load_signing_keys().await?;
         self.check_watches().await
     }

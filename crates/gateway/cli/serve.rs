@@ -76,6 +76,7 @@ pub(crate) async fn serve(
     let setup_url = announce_setup(&settings, &system.authn).await?;
     announce(&settings, &system, &sqlite).await;
     providers::announce(&system.authn);
+    system.authn.end_sessions_of_missing_providers(wire::now()).await?;
     ready(&settings, setup_url.as_deref())?;
 
     let mut round = tokio::time::interval(watch::ROUND);

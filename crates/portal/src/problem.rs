@@ -101,6 +101,7 @@ impl Problem {
     pub(crate) fn provider_not_configured() -> Self {
         let title = "OAuth provider not configured";
         Self::new(StatusCode::NOT_FOUND, "PROVIDER_NOT_CONFIGURED", title)
+            .detail("Go back and sign in another way, or ask an administrator.")
     }
 
     /// No sign-in came of it. `advice` says what to do and holds nothing the provider wrote.
@@ -190,6 +191,7 @@ impl Problem {
 
     pub(crate) fn account_disabled() -> Self {
         Self::new(StatusCode::FORBIDDEN, "ACCOUNT_DISABLED", "This account is disabled")
+            .detail("Ask an administrator to enable it.")
     }
 
     pub(crate) fn password_change_required() -> Self {
@@ -409,6 +411,12 @@ impl From<ProviderChangeError> for Problem {
                 Self::new(StatusCode::BAD_REQUEST, "BAD_PROVIDER", title).member("errors", errors)
             }
             ProviderChangeError::NotFound => Self::not_found(),
+            ProviderChangeError::LastWayIn => Self::new(
+                StatusCode::CONFLICT,
+                "LAST_WAY_IN",
+                "Nobody could sign in without this provider",
+            )
+            .detail("Passwords are off and no other provider is on. Switch another one on first."),
             ProviderChangeError::ReadOnly => {
                 let title = "This provider is set up outside and is read-only here";
                 Self::new(StatusCode::CONFLICT, "PROVIDER_READ_ONLY", title).detail(

@@ -399,6 +399,13 @@ impl Store for SqliteStore {
         provider_sessions::set_provider_session(self, session, provider).await
     }
 
+    async fn delete_sessions_of_other_providers(
+        &self,
+        kept: &[&str],
+    ) -> StoreResult<Vec<SessionId>> {
+        provider_sessions::delete_sessions_of_other_providers(self, kept).await
+    }
+
     async fn sessions_at_provider(
         &self,
         issuer: &str,

@@ -95,6 +95,7 @@ macro_rules! providers {
                 f3_tokens_end_with_their_session,
                 g5_tokens_of_100_sign_ins_at_once_stay_apart,
                 g10_a_logout_token_names_sessions_of_its_issuer_only,
+                f3_sessions_of_providers_that_are_gone_end_and_no_others,
                 what_a_session_keeps_of_its_provider_is_read_back_and_replaced,
             }
             stored_providers {

@@ -19,6 +19,7 @@ use openidconnect::{
     RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse,
     TokenUrl,
 };
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use vestibule_core::secret::Secret;
@@ -155,7 +156,16 @@ impl<'c> AsyncHttpClient<'c> for Over<'_> {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.0.send(request))
+        Box::pin(async {
+            let answer = self.0.send(request).await?;
+            // Whatever it holds: not now.
+            match answer.status() {
+                status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                    Err(FetchError::NotNow(status.as_u16()))
+                }
+                _ => Ok(answer),
+            }
+        })
     }
 }
 
@@ -203,6 +213,7 @@ fn fault(error: &RequestTokenError<FetchError, ErrorAnswer>) -> Fault {
         }
         RequestTokenError::Request(error) => {
             let reason = match error {
+                FetchError::NotNow(_) => "token_endpoint_unavailable",
                 FetchError::TimedOut => "token_endpoint_timeout",
                 FetchError::TooLong => "token_endpoint_too_long",
                 FetchError::Redirect => "token_endpoint_redirect",

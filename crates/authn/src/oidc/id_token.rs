@@ -17,7 +17,7 @@ use crate::fetch::Fetch;
 use crate::jose::{self, Bad, LEEWAY_SECS, Object, Unverified};
 
 /// ID tokens with many groups are longer than bearer tokens may be.
-const LONGEST: usize = 64 << 10;
+pub(crate) const LONGEST: usize = 64 << 10;
 /// A logout token is for now (Back-Channel Logout, 2.4: "short expiration").
 const LOGOUT_MAX_AGE_SECS: i64 = 600;
 

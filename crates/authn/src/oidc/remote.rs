@@ -23,6 +23,7 @@ const FAILING_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Exchanges with one provider at the same time: a slow one holds up no other.
 const AT_ONCE: usize = 64;
+const RENEWALS_AT_ONCE: usize = 8;
 
 /// A configured provider.
 pub(crate) struct RemoteProvider {
@@ -32,6 +33,9 @@ pub(crate) struct RemoteProvider {
     known: Mutex<Known>,
     gate: tokio::sync::Mutex<()>,
     calls: tokio::sync::Semaphore,
+    /// Renewals in the background have few places of their own, so that they hold up nobody
+    /// who signs in.
+    renewals: tokio::sync::Semaphore,
 }
 
 #[derive(Default)]
@@ -52,6 +56,7 @@ impl RemoteProvider {
             known: Mutex::default(),
             gate: tokio::sync::Mutex::new(()),
             calls: tokio::sync::Semaphore::new(AT_ONCE),
+            renewals: tokio::sync::Semaphore::new(RENEWALS_AT_ONCE),
         }
     }
 
@@ -127,9 +132,9 @@ impl RemoteProvider {
                     );
                 }
                 known.failure = Some(fault.clone());
-                // What it said before holds on; a document that contradicts the configuration
-                // does not.
-                let kept = known.metadata.clone().filter(|_| fault.advice == PROVIDER_DOWN);
+                // What it said before holds on, also where it now shows a page instead of a
+                // document; a document that contradicts the configuration ends that.
+                let kept = known.metadata.clone().filter(|_| !contradicts(&fault));
                 kept.map(|(metadata, _)| metadata).ok_or(fault)
             }
         }
@@ -140,7 +145,7 @@ impl RemoteProvider {
         let waited = known.tried.is_none_or(|at| now.since(at) >= FAILING_EVERY);
         match (&known.metadata, &known.failure) {
             (Some((metadata, at)), _) if now.since(*at) < FRESH => Some(Ok(metadata.clone())),
-            (Some((metadata, _)), Some(fault)) if !waited && fault.advice == PROVIDER_DOWN => {
+            (Some((metadata, _)), Some(fault)) if !waited && !contradicts(fault) => {
                 Some(Ok(metadata.clone()))
             }
             (_, Some(fault)) if !waited => Some(Err(fault.clone())),
@@ -179,9 +184,17 @@ impl RemoteProvider {
         place.map_err(|_| busy())?.map_err(|_| busy())
     }
 
+    /// A place among the renewals, however long it takes.
+    pub(crate) async fn renewal_turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.renewals.acquire().await.ok()
+    }
+
     /// A step failed in a way that says the provider is down.
     pub(crate) fn note_failure(&self, fault: &Fault, now: UnixMillis) {
-        if fault.advice == PROVIDER_DOWN {
+        // What a person can bring about alone (an error in a callback) says nothing about it.
+        let tells = ["discovery_", "jwks_", "token_endpoint_"];
+        if fault.advice == PROVIDER_DOWN && tells.iter().any(|step| fault.reason.starts_with(step))
+        {
             let mut known = self.lock();
             known.failure = Some(fault.clone());
             known.tried = Some(now);
@@ -196,4 +209,9 @@ impl RemoteProvider {
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether what a provider says now does not go with how it is configured.
+fn contradicts(fault: &Fault) -> bool {
+    matches!(fault.reason, "discovery_insecure" | "discovery_issuer_mismatch")
 }

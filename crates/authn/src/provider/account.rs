@@ -7,7 +7,7 @@ use vestibule_core::account::{Account, Role, Status, username_from};
 use vestibule_core::group::Group;
 use vestibule_core::id::AccountId;
 use vestibule_core::settings::auth::{FirstUser, LinkVerifiedEmail};
-use vestibule_core::settings::provider::ProviderKind;
+use vestibule_core::settings::provider::{Provider, ProviderKind};
 
 use super::ProviderRefused;
 use super::sign_in::{Case, Stop, disabled, together};
@@ -37,22 +37,25 @@ pub(super) struct Waiting {
 impl Authn {
     /// The account of the person who signed in: found, joined or made.
     pub(super) async fn account_of(&self, case: &Case<'_>) -> Result<Account, Stop> {
-        check_domain(case)?;
         let person = &case.person;
+        if !is_of_allowed_domain(&case.remote.config, person) {
+            return Err(Stop::Answer(ProviderRefused::EmailDomain, "email_domain"));
+        }
         for _ in 0..TRIES {
-            if let Some((link, account)) =
-                self.store.provider_link(&person.issuer, &person.subject).await?
-            {
-                return self.known(case, link, account).await;
-            }
-            let attempt = match self.store.account_by_email(&person.email).await? {
-                Some(account) => self.join(case, account).await,
-                None => self.make(case).await,
+            let link = self.store.provider_link(&person.issuer, &person.subject).await?;
+            let attempt = match link {
+                Some((link, account)) => self.known(case, link, account).await,
+                None => match self.store.account_by_email(&person.email).await? {
+                    Some(account) => self.join(case, account).await,
+                    None => self.make(case).await,
+                },
             };
             match attempt {
-                // Somebody was faster: with the identity, or with the address.
+                // Somebody was faster: with the identity, with the address, or took one away.
                 Err(Stop::Answer(
-                    ProviderRefused::Store(StoreError::Conflict("link" | "email")),
+                    ProviderRefused::Store(
+                        StoreError::Conflict("link" | "email") | StoreError::NotFound,
+                    ),
                     _,
                 )) => {}
                 done => return done,
@@ -262,10 +265,12 @@ impl Authn {
         if updated.role != account.role {
             let detail = format!("by=provider role={}", updated.role);
             self.audit_by(actor, "user.role", account.id, "success", detail, now);
-            self.store.mark_sessions_for_rotation(account.id).await?;
         }
         if updated.groups != account.groups || updated.role != account.role {
             self.revoke(&[Subject::Account(account.id)]);
+        }
+        if updated.role != account.role {
+            self.store.mark_sessions_for_rotation(account.id).await?;
         }
         Ok(updated)
     }
@@ -282,8 +287,8 @@ impl Authn {
         {
             return Ok(account);
         }
-        self.store.mark_sessions_for_rotation(account.id).await?;
         self.revoke(&[Subject::Account(account.id)]);
+        self.store.mark_sessions_for_rotation(account.id).await?;
         let account = self.store.account(account.id).await?.ok_or(StoreError::NotFound)?;
         self.tell_bootstrap(case, &account);
         Ok(account)
@@ -320,14 +325,13 @@ impl Authn {
     }
 }
 
-/// `allowed_domains`, at every sign-in: of an address that the provider calls proved. For
-/// Google the account itself must belong to such a domain (`hd`): a personal Google account
-/// may carry a company's address that its owner has long left.
-fn check_domain(case: &Case<'_>) -> Result<(), Stop> {
-    let (config, person) = (&case.remote.config, &case.person);
+/// `allowed_domains`, at every sign-in and renewal: of an address that the provider calls
+/// proved. For Google the account itself must belong to such a domain (`hd`): a personal Google
+/// account may carry a company's address that its owner has long left.
+pub(super) fn is_of_allowed_domain(config: &Provider, person: &Person) -> bool {
     let listed = |domain: &str| config.allowed_domains.iter().any(|allowed| **allowed == *domain);
     if config.allowed_domains.is_empty() {
-        return Ok(());
+        return true;
     }
     let domain = person.email.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
     let by_account = match (config.kind, person.hosted_domain.as_deref()) {
@@ -335,10 +339,7 @@ fn check_domain(case: &Case<'_>) -> Result<(), Stop> {
         (ProviderKind::Google, None) => matches!(domain, "gmail.com" | "googlemail.com"),
         _ => true,
     };
-    if person.email_verified && listed(domain) && by_account {
-        return Ok(());
-    }
-    Err(Stop::Answer(ProviderRefused::EmailDomain, "email_domain"))
+    person.email_verified && listed(domain) && by_account
 }
 
 /// A new link to the account.
@@ -378,9 +379,15 @@ fn synced(link: ProviderLink, account: &Account, person: &Person) -> (ProviderLi
         }
         link.groups.clone_from(told);
     }
+    if person.groups.is_none() {
+        // Nothing was asked about groups, so nothing is known about roles.
+        return (link, change);
+    }
     let granted = link.role == Some(Role::Admin);
+    // Whom an administrator shut out, no provider lets in again.
+    let may_rise = matches!(account.status, Status::Active | Status::Pending);
     match person.role {
-        Some(Role::Admin) if account.role != Role::Admin => {
+        Some(Role::Admin) if account.role != Role::Admin && may_rise => {
             change.role = Some(Role::Admin);
             change.status = Some(Status::Active);
         }
@@ -391,7 +398,7 @@ fn synced(link: ProviderLink, account: &Account, person: &Person) -> (ProviderLi
     }
     // A role that the account had before from elsewhere is not the provider's to take away.
     link.role = match person.role {
-        Some(Role::Admin) if !granted && account.role == Role::Admin => link.role,
+        Some(Role::Admin) if !granted && (account.role == Role::Admin || !may_rise) => link.role,
         role => role,
     };
     (link, change)

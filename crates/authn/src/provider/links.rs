@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use vestibule_core::account::{Role, Status};
+use vestibule_core::group::Group;
 use vestibule_core::id::AccountId;
 use vestibule_core::time::UnixMillis;
 
@@ -10,7 +12,7 @@ use super::sign_in::{Case, Stop, disabled, together};
 use super::{LinkShown, PendingLink, ProviderFinished, ProviderRefused, UnlinkError};
 use crate::identity_cache::Subject;
 use crate::oidc::{Fault, TRY_AGAIN};
-use crate::ports::{Digest, OneTimeKind, ProviderLink, ProviderSessions, StoreError, StoreResult};
+use crate::ports::{AccountChange, Digest, OneTimeKind, ProviderLink, ProviderSessions, StoreError, StoreResult};
 use crate::{Actor, Authn, keyring};
 
 impl Authn {
@@ -25,7 +27,7 @@ impl Authn {
             return Err(Fault::new("link_of_another_session", "", TRY_AGAIN).into());
         }
         let found = self.store.account(account).await?.ok_or(StoreError::NotFound)?;
-        if found.effective_status() == vestibule_core::account::Status::Disabled {
+        if found.effective_status() == Status::Disabled {
             return Err(disabled());
         }
         let person = &case.person;
@@ -37,6 +39,16 @@ impl Authn {
             Some((link, owner)) if owner.id == account => link,
             Some(_) => return Err(in_use()),
             None => {
+                // Signed out everywhere while the provider was asked: nothing is added for whoever
+                // held that session.
+                let session = case.callback.session;
+                let alive = match session {
+                    Some(session) => self.store.session(session).await?.is_some(),
+                    None => false,
+                };
+                if !alive {
+                    return Err(Fault::new("link_of_another_session", "", TRY_AGAIN).into());
+                }
                 let link = new_link(&case, account);
                 let own_address = found.email.as_deref() == Some(&*person.email);
                 let proved = (own_address && person.email_verified).then_some(&*person.email);
@@ -182,17 +194,7 @@ impl Authn {
             if !has_password && other_ways == 0 {
                 return Err(UnlinkError::LastWay);
             }
-            // The groups that it gave go with it.
-            let found = this.store.account(account).await?.ok_or(StoreError::NotFound)?;
-            let left: Vec<_> =
-                found.groups.iter().filter(|g| !link.groups.contains(g)).cloned().collect();
-            if left.len() != found.groups.len() {
-                let change = crate::ports::AccountChange {
-                    groups: Some(left),
-                    ..crate::ports::AccountChange::default()
-                };
-                this.store.change_account(account, change).await?;
-            }
+            this.take_back(account, link, &links).await?;
             this.store.delete_provider_link(account, &issuer, &subject).await?;
             this.end_sessions_of_link(account, &issuer, &subject).await?;
             this.cache.forget(&[Subject::Account(account)]);
@@ -201,6 +203,46 @@ impl Authn {
             Ok(())
         })
         .await
+    }
+
+    /// What an identity gave goes with it: its groups, and the role, where no other identity of
+    /// the account gives them.
+    async fn take_back(
+        &self,
+        account: AccountId,
+        link: &ProviderLink,
+        links: &[ProviderLink],
+    ) -> StoreResult<()> {
+        let found = self.store.account(account).await?.ok_or(StoreError::NotFound)?;
+        let others = || links.iter().filter(|other| *other != link);
+        let gone = |group: &Group| {
+            link.groups.contains(group) && !others().any(|other| other.groups.contains(group))
+        };
+        let left: Vec<_> = found.groups.iter().filter(|group| !gone(group)).cloned().collect();
+        let admin = Some(Role::Admin);
+        let demoted = found.role == Role::Admin
+            && link.role == admin
+            && !others().any(|other| other.role == admin);
+        let change = AccountChange {
+            groups: (left.len() != found.groups.len()).then_some(left),
+            role: demoted.then_some(Role::User),
+            ..AccountChange::default()
+        };
+        if change.groups.is_none() && change.role.is_none() {
+            return Ok(());
+        }
+        match self.store.change_account(account, change.clone()).await {
+            Err(StoreError::LastAdmin) => {
+                let change = AccountChange { role: None, ..change };
+                self.store.change_account(account, change).await?;
+            }
+            changed => drop(changed?),
+        }
+        self.revoke(&[Subject::Account(account)]);
+        if demoted {
+            self.store.mark_sessions_for_rotation(account).await?;
+        }
+        Ok(())
     }
 
     /// Ends the sessions that began with an identity.

@@ -1,6 +1,7 @@
 //! Signing out at the provider (OpenID Connect RP-Initiated Logout 1.0), and being told by it
 //! that somebody signed out there (Back-Channel Logout 1.0).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use vestibule_core::id::SessionId;
@@ -24,7 +25,8 @@ impl Authn {
                 };
                 let remote = this.usable_provider(&kept.provider);
                 // Only what is known: a provider that is down must not hold up a sign-out.
-                let Some((remote, known)) = remote.and_then(|r| r.known().map(|k| (r, k))) else {
+                let known = remote.and_then(|r| r.known().map(|k| (r, k)));
+                let Some((remote, known)) = known.filter(|(_, k)| k.issuer == kept.issuer) else {
                     return Ok(None);
                 };
                 let end = known.end_session_endpoint.as_deref();
@@ -51,8 +53,8 @@ impl Authn {
     fn login_path(&self) -> &'static str {
         let settings = self.settings();
         let portal = &settings.server.portal.host;
-        let shared =
-            settings.routes.iter().flat_map(|route| &route.hosts).any(|host| host.matches(portal));
+        let mut hosts = settings.routes.iter().flat_map(|route| &route.hosts);
+        let shared = hosts.any(|host| host.matches(portal));
         if shared { "/.vestibule/login" } else { "/login" }
     }
 
@@ -74,13 +76,16 @@ impl Authn {
                 id_token::verify_logout(&this.fetch, &remote, &metadata, &token, now).await
             };
             let logout = read.await.map_err(|fault: Fault| {
-                tracing::warn!(
-                    provider,
-                    reason = fault.reason,
-                    detail = fault.detail,
-                    request_id = %actor.request_id,
-                    "a logout token is refused"
-                );
+                let client = actor.client_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+                if this.failure_lines.may_write(client) {
+                    tracing::warn!(
+                        provider,
+                        reason = fault.reason,
+                        detail = fault.detail,
+                        request_id = %actor.request_id,
+                        "a logout token is refused"
+                    );
+                }
                 LogoutRefused::Bad(fault.reason)
             })?;
             let mut seen = logout.issuer.clone().into_bytes();
@@ -88,8 +93,7 @@ impl Authn {
             seen.extend_from_slice(logout.jti.as_bytes());
             let key = sha256(&seen);
             let kind = OneTimeKind::LogoutToken;
-            if !this.store.remember_once(kind, key, now, logout.expires_at).await? {
-                tracing::warn!(provider, request_id = %actor.request_id, "a logout token came again");
+            if this.store.peek_one_time(kind, &key, now).await?.is_some() {
                 return Err(LogoutRefused::Bad("jti_replayed"));
             }
             let which = match (&logout.sid, &logout.sub) {
@@ -98,7 +102,13 @@ impl Authn {
                 (None, None) => return Err(LogoutRefused::Bad("claim_missing_sub_and_sid")),
             };
             let actor = Actor { id: format!("provider:{provider}"), ..actor };
-            Ok(this.end_sessions_at_provider(&logout.issuer, which, &actor, now).await?)
+            // First what the token is for, which may be done twice; remembered last, so that a
+            // provider whose logout met a store that was down can send it again.
+            let ended = this.end_sessions_at_provider(&logout.issuer, which, &actor, now).await?;
+            if !this.store.remember_once(kind, key, now, logout.expires_at).await? {
+                return Err(LogoutRefused::Bad("jti_replayed"));
+            }
+            Ok(ended)
         })
         .await
     }

@@ -61,13 +61,16 @@ impl Authn {
             let had = this.stored_provider(&spec.id)?;
             let mut whole = spec.clone();
             if whole.client_secret.is_none() {
-                whole.client_secret = had.spec.client_secret;
+                keep_secret(&had.spec, &mut whole)?;
             }
             let settings = this.settings();
             let provider = whole.resolve(&context(&settings)).map_err(ProviderChangeError::Bad)?;
             this.has_own_callback(&provider)?;
-            let stored =
-                StoredProvider { spec: whole, created_at: had.created_at, updated_at: now };
+            if !provider.enabled {
+                this.leaves_a_way_in(&spec.id)?;
+            }
+            // Without a secret in it the stored one stays as it is then, whoever else changes it.
+            let stored = StoredProvider { spec, created_at: had.created_at, updated_at: now };
             match this.store.change_stored_provider(stored).await {
                 Err(StoreError::NotFound) => return Err(ProviderChangeError::NotFound),
                 done => done?,
@@ -90,6 +93,7 @@ impl Authn {
         self.on_service(async move {
             this.tick(now);
             this.stored_provider(&id)?;
+            this.leaves_a_way_in(&id)?;
             if !this.store.delete_stored_provider(&id).await? {
                 return Err(ProviderChangeError::NotFound);
             }
@@ -97,6 +101,18 @@ impl Authn {
             Ok(())
         })
         .await
+    }
+
+    /// Where passwords are off, the last provider that is on stays on.
+    fn leaves_a_way_in(&self, without: &str) -> Result<(), ProviderChangeError> {
+        let settings = self.settings();
+        let all = self.providers.all();
+        let is_other = |p: &&Arc<RemoteProvider>| &*p.config.id != without && p.config.enabled;
+        let was_on = all.iter().any(|p| &*p.config.id == without && p.config.enabled);
+        if was_on && !settings.auth.password.enabled && !all.iter().any(|p| is_other(&p)) {
+            return Err(ProviderChangeError::LastWayIn);
+        }
+        Ok(())
     }
 
     /// Two providers must not share a callback: one's answer could be taken for the other's
@@ -133,8 +149,11 @@ impl Authn {
         actor: &Actor,
         now: UnixMillis,
     ) -> StoreResult<()> {
-        // Reads the providers anew, and ends what the sessions of one that is off have open.
+        // First what counts, then what was believed: whoever is looked up from here on is looked
+        // up under the new list.
+        self.load_providers().await?;
         self.store_changed_outside().await;
+        self.end_sessions_of_missing_providers(now).await?;
         self.look_at_providers(now);
         let detail = format!("change={how}");
         self.audit_by(actor, "provider.changed", id, "success", detail, now);
@@ -241,6 +260,25 @@ impl Authn {
             ),
         }
     }
+}
+
+/// The stored secret goes on for the same place only: sent elsewhere, it would be read there.
+fn keep_secret(had: &ProviderSpec, new: &mut ProviderSpec) -> Result<(), ProviderChangeError> {
+    let place = |spec: &ProviderSpec| {
+        let kind = spec.kind.clone().filter(|kind| kind != "oidc");
+        (kind, spec.issuer.clone(), spec.discovery_url.clone(), spec.base_url.clone(), spec.slug.clone())
+    };
+    if had.client_secret.is_some() && place(had) != place(new) {
+        return Err(ProviderChangeError::Bad(vec![SpecProblem {
+            key: "client_secret".to_owned(),
+            code: "missing-key",
+            message: "the provider is at another place now, and the secret was for the old one"
+                .to_owned(),
+            help: "give `client_secret` together with the new place".to_owned(),
+        }]));
+    }
+    new.client_secret.clone_from(&had.client_secret);
+    Ok(())
 }
 
 fn good(name: &'static str, found: impl Into<String>) -> ProviderCheck {

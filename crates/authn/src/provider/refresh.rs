@@ -10,24 +10,29 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use vestibule_core::id::SessionId;
+use vestibule_core::account::Status;
+use vestibule_core::id::{AccountId, SessionId};
 use vestibule_core::settings::provider::ProviderPlace;
 use vestibule_core::time::UnixMillis;
 
-use super::sign_in::provider_session;
+use super::account::is_of_allowed_domain;
 use crate::identity_cache::Subject;
-use crate::jose::Object;
+use crate::jose::{self, Object};
 use crate::oidc::client::{self, Tokens};
 use crate::oidc::id_token::{self, Expected};
 use crate::oidc::metadata::Metadata;
 use crate::oidc::person::{self, Person};
 use crate::oidc::remote::RemoteProvider;
-use crate::oidc::{Fault, PROVIDER_DOWN, TELL_ADMIN, github, userinfo};
+use crate::oidc::{Fault, TELL_ADMIN, github, userinfo};
 use crate::ports::{ProviderSession, StoreError, StoreResult};
 use crate::{Actor, Authn};
 
-/// A provider that does not answer is asked again after this long.
+/// A provider that does not answer is asked again after this long, and up to half as long
+/// again, so that not all sessions come at once.
 const AGAIN: Duration = Duration::from_secs(30);
+/// Life of an access token whose end the provider does not tell (it is only recommended to,
+/// RFC 6749, 5.1).
+pub(super) const UNTOLD_LIFE: Duration = Duration::from_secs(900);
 
 /// Sessions whose tokens a request found ended. Each is renewed by one task at a time: a
 /// refresh token shown twice is taken for stolen.
@@ -83,40 +88,110 @@ impl Authn {
     }
 
     async fn refresh_one(&self, session: SessionId, now: UnixMillis) -> StoreResult<()> {
+        let Some(found) = self.store.session(session).await? else { return Ok(()) };
         let Some(kept) = self.store.provider_session(session).await? else { return Ok(()) };
         // Renewed by another process in between.
         let due = kept.refresh_at.is_some_and(|at| at <= now);
-        let Some(remote) = self.usable_provider(&kept.provider).filter(|_| due) else {
-            return Ok(());
-        };
+        let remote = self.usable_provider(&kept.provider);
+        // Whom an administrator shut out, no provider lets in again.
+        let shut = matches!(found.account.effective_status(), Status::Disabled | Status::Rejected);
+        let (Some(remote), true, false) = (remote, due, shut) else { return Ok(()) };
         let Some(token) = kept.refresh_token.clone() else { return Ok(()) };
+        let _turn = remote.renewal_turn().await;
+        let again = Again { remote: &remote, session, account: found.account.id, now };
         let renewed = async {
-            let _turn = remote.turn().await?;
             let metadata = remote.metadata(&self.fetch, now).await?;
+            if metadata.issuer != kept.issuer {
+                // The id has gone to another provider: what the one issued is not for the other.
+                return Err(Fault::new("issuer_mismatch", metadata.issuer.clone(), TELL_ADMIN));
+            }
             let tokens = client::refresh(&self.fetch, &remote.config, &metadata, &token).await?;
-            let person = self.person_anew(&remote, &metadata, &kept, &tokens, now).await?;
-            Ok::<_, Fault>((tokens, person))
+            Ok((metadata, tokens))
         };
-        match renewed.await {
-            Ok((tokens, person)) => {
-                self.take_renewed(session, &remote, kept, tokens, person, now).await
-            }
-            Err(fault) if fault.advice == PROVIDER_DOWN || is_ours(&fault) => {
-                tracing::warn!(
-                    provider = &*remote.config.id,
-                    %session,
-                    reason = fault.reason,
-                    detail = fault.detail,
-                    "a provider's tokens are not renewed; it is tried again in 30 s"
-                );
-                remote.note_failure(&fault, now);
-                let later = ProviderSession { refresh_at: Some(now.plus(AGAIN)), ..kept };
-                gone_is_fine(self.store.set_provider_session(session, later).await)?;
-                self.cache.forget(&[Subject::Session(session)]);
-                Ok(())
-            }
-            Err(fault) => self.end_refused(session, &remote, &fault, now).await,
+        let (metadata, tokens) = match renewed.await {
+            Ok(renewed) => renewed,
+            Err(fault) => return self.not_renewed(&again, kept, &fault).await,
+        };
+        // Kept before anything else is asked: the old refresh token may be worth nothing now, and
+        // showing it again would be taken for theft.
+        let ends = tokens.expires_in.unwrap_or(UNTOLD_LIFE);
+        let fresh = ProviderSession {
+            access_token: tokens.access_token.clone(),
+            refresh_token: tokens.refresh_token.clone().or_else(|| kept.refresh_token.clone()),
+            refresh_at: Some(again.later()),
+            ..kept.clone()
+        };
+        if !self.replace(session, &kept, fresh.clone()).await? {
+            return Ok(());
         }
+        match self.person_anew(&remote, &metadata, &kept, &tokens, now).await {
+            Ok(person) => {
+                let whole = ProviderSession {
+                    id_token: tokens.id_token.or_else(|| fresh.id_token.clone()),
+                    refresh_at: Some(now.plus(ends)),
+                    ..fresh.clone()
+                };
+                if !self.replace(session, &fresh, whole).await? {
+                    return Ok(());
+                }
+                remote.note_success();
+                self.take_person(&again, &kept, person).await
+            }
+            Err(fault) => self.not_renewed(&again, fresh, &fault).await,
+        }
+    }
+
+    /// Replaces what a session keeps, unless it ended or somebody else replaced it meanwhile;
+    /// whether it did. What is known of the session holds the old tokens, and is forgotten.
+    async fn replace(
+        &self,
+        session: SessionId,
+        had: &ProviderSession,
+        new: ProviderSession,
+    ) -> StoreResult<bool> {
+        if self.store.provider_session(session).await?.as_ref() != Some(had) {
+            return Ok(false);
+        }
+        let done = match self.store.set_provider_session(session, new).await {
+            Ok(()) => true,
+            // Signed out while its tokens were renewed.
+            Err(StoreError::NotFound) => false,
+            Err(error) => return Err(error),
+        };
+        self.cache.forget(&[Subject::Session(session)]);
+        Ok(done)
+    }
+
+    /// Ends the session where the provider says no, and else asks again later.
+    async fn not_renewed(
+        &self,
+        again: &Again<'_>,
+        had: ProviderSession,
+        fault: &Fault,
+    ) -> StoreResult<()> {
+        let id = &*again.remote.config.id;
+        let (session, reason, detail) = (again.session, fault.reason, &fault.detail);
+        if is_refusal(reason) {
+            tracing::warn!(provider = id, %session, reason, detail, "the provider does not renew a session's tokens; the session ends");
+            return self.end_refused(again, reason).await;
+        }
+        tracing::warn!(provider = id, %session, reason, detail, "a provider's tokens are not renewed; it is tried again in half a minute");
+        again.remote.note_failure(fault, again.now);
+        let later = ProviderSession { refresh_at: Some(again.later()), ..had.clone() };
+        self.replace(session, &had, later).await?;
+        Ok(())
+    }
+
+    /// Access ends, and says why.
+    async fn end_refused(&self, again: &Again<'_>, reason: &str) -> StoreResult<()> {
+        let (session, now) = (again.session, again.now);
+        if self.store.delete_session(session).await? {
+            self.revoke(&[Subject::Session(session)]);
+            let detail = format!("reason=provider-refused word={reason}");
+            let actor = by_provider(again.remote);
+            self.audit_by(&actor, "session.revoked", session, "success", detail, now);
+        }
+        Ok(())
     }
 
     /// Who the renewed tokens are for, where they say so. Another person than before is a
@@ -158,86 +233,99 @@ impl Authn {
             }
             None => None,
         };
+        let has_id_token = claims.is_some();
         // The ID token need not come again (12.2); then UserInfo alone speaks.
         let (first, second): (Object, Option<Object>) = match (claims, said) {
             (Some(claims), said) => (claims, said),
             (None, Some(said)) => (said, None),
             (None, None) => return Ok(None),
         };
-        match person::read(&remote.config, &metadata.issuer, &first, second.as_ref()) {
-            Ok(person) => same_person(kept, person).map(Some),
+        let mut person = match person::read(&remote.config, &metadata.issuer, &first, second.as_ref()) {
+            Ok(person) => same_person(kept, person)?,
             // A refreshed answer may say less; what is not said stays.
-            Err(fault) if fault.reason.starts_with("claim_missing") => Ok(None),
-            Err(fault) => Err(fault),
+            Err(fault) if fault.reason.starts_with("claim_missing") => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        // Groups that the ID token alone told at the sign-in are not gone because none came now.
+        let path = &remote.config.claims.groups;
+        let is_told = [Some(&first), second.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|said| jose::at(said, path).is_some());
+        if !is_told && !has_id_token && id_token_told(kept, path) {
+            person.groups = None;
         }
+        Ok(Some(person))
     }
 
-    async fn take_renewed(
+    /// The same checks as at a sign-in, with what the provider says now.
+    async fn take_person(
         &self,
-        session: SessionId,
-        remote: &RemoteProvider,
-        kept: ProviderSession,
-        tokens: Tokens,
+        again: &Again<'_>,
+        kept: &ProviderSession,
         person: Option<Person>,
-        now: UnixMillis,
     ) -> StoreResult<()> {
-        let tokens = Tokens {
-            id_token: tokens.id_token.or(kept.id_token.clone()),
-            refresh_token: tokens.refresh_token.or(kept.refresh_token.clone()),
-            ..tokens
+        let link = self.store.provider_link(&kept.issuer, &kept.link_subject).await?;
+        let Some((link, account)) = link.filter(|(_, account)| account.id == again.account) else {
+            // Taken off the account since.
+            return self.end_refused(again, "link_gone").await;
         };
-        let renewed = match &person {
-            Some(person) => {
-                let renewed = provider_session(remote, person, &tokens, now);
-                ProviderSession { sid: renewed.sid.or(kept.sid), ..renewed }
-            }
-            None => ProviderSession {
-                refresh_at: tokens.expires_in.map(|life| now.plus(life)),
-                access_token: tokens.access_token,
-                refresh_token: tokens.refresh_token,
-                id_token: tokens.id_token,
-                ..kept
-            },
-        };
-        gone_is_fine(self.store.set_provider_session(session, renewed).await)?;
-        // What is known of the session holds the old tokens.
-        self.cache.forget(&[Subject::Session(session)]);
-        remote.note_success();
         let Some(person) = person else { return Ok(()) };
-        let link = self.store.provider_link(&person.issuer, &person.subject).await?;
-        let Some((link, account)) = link else { return Ok(()) };
-        self.sync(link, account, &person, &by_provider(remote), now).await?;
-        Ok(())
-    }
-
-    /// The provider says no: access ends with it.
-    async fn end_refused(
-        &self,
-        session: SessionId,
-        remote: &RemoteProvider,
-        fault: &Fault,
-        now: UnixMillis,
-    ) -> StoreResult<()> {
-        tracing::warn!(
-            provider = &*remote.config.id,
-            %session,
-            reason = fault.reason,
-            detail = fault.detail,
-            "the provider does not renew a session's tokens; the session ends"
-        );
-        if self.store.delete_session(session).await? {
-            self.revoke(&[Subject::Session(session)]);
-            let detail = format!("reason=provider-refused word={}", fault.reason);
-            let actor = by_provider(remote);
-            self.audit_by(&actor, "session.revoked", session, "success", detail, now);
+        if !is_of_allowed_domain(&again.remote.config, &person) {
+            return self.end_refused(again, "email_domain").await;
         }
+        self.sync(link, account, &person, &by_provider(again.remote), again.now).await?;
         Ok(())
     }
 }
 
-/// A refusal of the client, not of the person: nobody loses access by a wrong secret.
-fn is_ours(fault: &Fault) -> bool {
-    matches!(fault.reason, "token_endpoint_invalid_client" | "token_endpoint_invalid_request")
+/// One renewal.
+struct Again<'a> {
+    remote: &'a RemoteProvider,
+    session: SessionId,
+    account: AccountId,
+    now: UnixMillis,
+}
+
+impl Again<'_> {
+    /// When to ask again.
+    fn later(&self) -> UnixMillis {
+        let spread = self.session.0.as_u128() % (AGAIN.as_millis() / 2);
+        self.now.plus(AGAIN + Duration::from_millis(u64::try_from(spread).unwrap_or_default()))
+    }
+}
+
+/// What says no: to this grant, or about this person. Everything else (a provider that is down
+/// or talks nonsense, clocks, keys that are not known yet, a client secret that is wrong) takes
+/// nobody's access away.
+fn is_refusal(reason: &str) -> bool {
+    matches!(
+        reason,
+        "at_hash_mismatch"
+            | "audience_mismatch"
+            | "azp_mismatch"
+            | "claim_missing_azp"
+            | "claim_missing_sub"
+            | "claim_sub"
+            | "issuer_mismatch"
+            | "refresh_sub_mismatch"
+            | "token_alg"
+            | "token_endpoint_invalid_grant"
+            | "token_endpoint_invalid_scope"
+            | "token_endpoint_refused"
+            | "token_endpoint_unauthorized_client"
+            | "token_endpoint_unsupported_grant_type"
+            | "token_signature"
+            | "token_typ"
+            | "userinfo_sub_mismatch"
+    )
+}
+
+/// Whether the ID token of the sign-in told the groups.
+fn id_token_told(kept: &ProviderSession, path: &str) -> bool {
+    let token = kept.id_token.as_ref().map(|token| token.expose_secret()).unwrap_or_default();
+    jose::Unverified::read(token, id_token::LONGEST)
+        .is_ok_and(|read| jose::at(read.unverified_claims(), path).is_some())
 }
 
 fn same_person(kept: &ProviderSession, person: Person) -> Result<Person, Fault> {
@@ -253,13 +341,5 @@ fn by_provider(remote: &RemoteProvider) -> Actor {
         id: format!("provider:{}", remote.config.id),
         client_ip: None,
         request_id: Arc::from(""),
-    }
-}
-
-/// Signed out while its tokens were renewed.
-fn gone_is_fine(result: StoreResult<()>) -> StoreResult<()> {
-    match result {
-        Err(StoreError::NotFound) => Ok(()),
-        other => other,
     }
 }

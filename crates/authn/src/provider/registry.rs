@@ -12,16 +12,19 @@ use vestibule_core::settings::provider::{Provider, ProviderOrigin, ProviderPlace
 use vestibule_core::time::UnixMillis;
 
 use super::{ProviderButton, ProviderShown, ProviderStatus};
-use crate::Authn;
+use crate::identity_cache::Subject;
 use crate::oidc::metadata;
 use crate::oidc::remote::RemoteProvider;
 use crate::ports::{StoreResult, StoredProvider};
+use crate::{Actor, Authn};
 
 /// All configured providers.
 #[derive(Default)]
 pub(crate) struct Registry {
     all: ArcSwap<Vec<Arc<RemoteProvider>>>,
     stored: ArcSwap<Vec<StoredProvider>>,
+    /// Held while the stored ones are read: the list read last is the one that counts.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -56,6 +59,14 @@ impl Registry {
                 continue;
             }
             match stored.spec.resolve(&context(settings)) {
+                // Two providers with one callback: an answer could be taken for the other's.
+                Ok(provider) if wanted.iter().any(|p| p.redirect_uri == provider.redirect_uri) => {
+                    tracing::error!(
+                        "provider.not_configured id={} its redirect URI {} is another provider's; it is off",
+                        stored.spec.id,
+                        provider.redirect_uri
+                    );
+                }
                 Ok(provider) => wanted.push(provider),
                 Err(problems) => {
                     let first = problems.first().map(|problem| problem.message.clone());
@@ -94,12 +105,38 @@ pub(super) fn context(settings: &Settings) -> ProviderContext<'_> {
 }
 
 impl Authn {
-    /// Reads the providers made at run time and takes them in.
-    pub(crate) async fn load_providers(&self) -> StoreResult<()> {
+    /// Reads the providers made at run time and takes them in; whether anything changed.
+    pub(crate) async fn load_providers(&self) -> StoreResult<bool> {
+        let _one = self.providers.reading.lock().await;
         let stored = self.store.stored_providers().await?;
         self.providers.stored.store(Arc::new(stored));
-        self.providers.rebuild(&self.settings());
-        Ok(())
+        Ok(self.providers.rebuild(&self.settings()))
+    }
+
+    /// Ends the sessions that began at providers which are off or gone: they would live again
+    /// with the provider, whatever ended them there meanwhile. For the server alone; a command
+    /// may run in an environment that names fewer providers.
+    pub async fn end_sessions_of_missing_providers(
+        self: &Arc<Self>,
+        now: UnixMillis,
+    ) -> StoreResult<usize> {
+        let this = self.clone();
+        self.on_service(async move {
+            let all = this.providers.all();
+            let on: Vec<&str> =
+                all.iter().filter(|p| p.config.enabled).map(|p| &*p.config.id).collect();
+            let ended = this.store.delete_sessions_of_other_providers(&on).await?;
+            let subjects: Vec<_> = ended.iter().copied().map(Subject::Session).collect();
+            this.revoke(&subjects);
+            let system =
+                Actor { id: "system".to_owned(), client_ip: None, request_id: Arc::from("") };
+            for session in &ended {
+                let detail = "reason=provider-off";
+                this.audit_by(&system, "session.revoked", *session, "success", detail, now);
+            }
+            Ok(ended.len())
+        })
+        .await
     }
 
     /// A provider that people may sign in with now.

@@ -292,7 +292,11 @@ impl Authn {
     async fn finish_sign_in(&self, case: Case<'_>) -> Result<ProviderFinished, Stop> {
         let account = self.account_of(&case).await?;
         let actor = Actor { id: account.id.to_string(), ..case.actor.clone() };
-        let wish = case.sign_in(account.clone());
+        let mut wish = case.sign_in(account.clone());
+        if wish.auth_time.is_none() && self.is_origin_shared() {
+            // A provider that does not say when may have asked nobody anything.
+            wish.auth_time = Some(UnixMillis(0));
+        }
         let kept = case.provider_session();
         let replaces = case.callback.session;
         let session = self.begin(wish, Some(kept), replaces, &actor, case.now).await?;
@@ -331,6 +335,15 @@ impl Authn {
         let found = self.store.session(session).await?.ok_or(StoreError::NotFound)?;
         let session = crate::session::StartedSession { session: found.session, token };
         Ok(ProviderFinished::Reauthenticated { account, session, rd: case.rd })
+    }
+
+    /// Whether scripts of an app run with the portal's cookie: the portal shares its host with
+    /// an app, or one cookie serves a domain. Then a fresh sign-in must be proved.
+    pub(super) fn is_origin_shared(&self) -> bool {
+        let active = self.active.load();
+        let portal = &active.settings.server.portal.host;
+        let mut hosts = active.settings.routes.iter().flat_map(|route| &route.hosts);
+        active.cookies.domain.is_some() || hosts.any(|host| host.matches(portal))
     }
 
     /// Logs and audits why a sign-in stopped; the answer for the person.
@@ -412,7 +425,8 @@ pub(super) fn provider_session(
     tokens: &Tokens,
     now: UnixMillis,
 ) -> ProviderSession {
-    let ends = tokens.expires_in.filter(|_| tokens.refresh_token.is_some());
+    let life = tokens.expires_in.unwrap_or(super::refresh::UNTOLD_LIFE);
+    let ends = Some(life).filter(|_| tokens.refresh_token.is_some());
     ProviderSession {
         provider: remote.config.id.to_string(),
         issuer: person.issuer.clone(),

@@ -607,6 +607,21 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn delete_sessions_of_other_providers(
+        &self,
+        kept: &[&str],
+    ) -> StoreResult<Vec<SessionId>> {
+        let ended: Vec<SessionId> = {
+            let rows = self.rows()?;
+            let gone = |p: &ProviderSession| !kept.contains(&p.provider.as_str());
+            rows.at_provider.iter().filter(|(_, p)| gone(p)).map(|(id, _)| *id).collect()
+        };
+        for id in &ended {
+            self.delete_session(*id).await?;
+        }
+        Ok(ended)
+    }
+
     async fn sessions_at_provider(
         &self,
         issuer: &str,

@@ -104,8 +104,11 @@ pub(crate) async fn prove_again(
     if proved.id != id {
         return Err(Problem::invalid_login());
     }
-    let proof =
-        SessionProof { auth_time: visit.now, amr: vec!["pwd".to_owned()], mfa: identity.mfa };
+    // It stays the session of its provider; a second factor counts from when it was shown, so an
+    // old one does not go on under a new proof.
+    let began = identity.amr.iter().filter(|word| &***word == "fed").map(|word| word.to_string());
+    let amr = began.chain(["pwd".to_owned()]).collect();
+    let proof = SessionProof { auth_time: visit.now, amr, mfa: false };
     Ok(visit.authn().renew_session(session, Some(proof), visit.now).await?)
 }
 

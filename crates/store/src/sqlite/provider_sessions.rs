@@ -72,6 +72,25 @@ pub(super) async fn set_provider_session(
     put(&mut connection, &store.sealer, session, &provider).await
 }
 
+pub(super) async fn delete_sessions_of_other_providers(
+    store: &SqliteStore,
+    kept: &[&str],
+) -> StoreResult<Vec<SessionId>> {
+    let kept = serde_json::to_string(kept)
+        .map_err(|_| StoreError::Unavailable("the ids of providers cannot be written".into()))?;
+    let ids: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM sessions WHERE id IN (
+             SELECT session_id FROM provider_sessions
+             WHERE provider NOT IN (SELECT value FROM json_each(?)))
+         RETURNING id",
+    )
+    .bind(kept)
+    .fetch_all(store.writer()?)
+    .await
+    .map_err(unavailable)?;
+    sessions::parse_ids(&ids)
+}
+
 pub(super) async fn sessions_at_provider(
     store: &SqliteStore,
     issuer: &str,

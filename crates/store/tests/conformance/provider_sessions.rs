@@ -179,3 +179,19 @@ pub(crate) async fn g5_tokens_of_100_sign_ins_at_once_stay_apart(store: Port) {
         assert_eq!(named(&store, ISSUER, ProviderSessions::Sub(&sub)).await, [id]);
     }
 }
+
+pub(crate) async fn f3_sessions_of_providers_that_are_gone_end_and_no_others(store: Port) {
+    let (ann, bob) = (made(&store, "ann").await, made(&store, "bob").await);
+    let stays = begun(&store, ann.id, 1, kept(ISSUER, "ann", None)).await;
+    let other = ProviderSession { provider: "corp".to_owned(), ..kept(ISSUER, "bob", None) };
+    let ends = begun(&store, bob.id, 2, other).await;
+    let plain = session_of(bob.id, SessionKind::Browser);
+    store.create_session(plain.clone(), Some([3; 32])).await.unwrap();
+    let ended = store.delete_sessions_of_other_providers(&["pocket-id", "x"]).await.unwrap();
+    assert_eq!(ended, [ends]);
+    assert!(store.session(stays).await.unwrap().is_some());
+    assert!(store.session(plain.id).await.unwrap().is_some(), "a session by password");
+    assert!(store.session_by_token(&[2; 32]).await.unwrap().is_none());
+    assert_eq!(store.delete_sessions_of_other_providers(&[]).await.unwrap(), [stays]);
+    assert!(store.delete_sessions_of_other_providers(&[]).await.unwrap().is_empty());
+}
