@@ -13,6 +13,7 @@ mod rows_000;
 mod rows_001;
 mod rows_002;
 mod rows_004;
+mod standing;
 
 use serde_json::Value;
 use vestibule_testkit::provider::Op;
