@@ -301,7 +301,8 @@ fn n_what_is_not_built_is_refused_and_never_ignored() {
         ("passkeys", with_route().toml("[auth.passkeys]\nenabled = true"), not_yet),
         (
             "expectations",
-            with_route().toml("[[test]]\nrequest = \"GET https://a.example.test/\"\nexpect = \"deny\""),
+            with_route()
+                .toml("[[test]]\nrequest = \"GET https://a.example.test/\"\nexpect = \"deny\""),
             not_yet,
         ),
         (

@@ -552,8 +552,10 @@ pub trait Store: Send + Sync + 'static {
         provider: ProviderSession,
     ) -> StoreResult<()>;
     /// Ends the sessions that began at any provider but these; their ids.
-    async fn delete_sessions_of_other_providers(&self, kept: &[&str])
-    -> StoreResult<Vec<SessionId>>;
+    async fn delete_sessions_of_other_providers(
+        &self,
+        kept: &[&str],
+    ) -> StoreResult<Vec<SessionId>>;
     /// Ids of the sessions that a logout token names.
     async fn sessions_at_provider(
         &self,

@@ -12,7 +12,9 @@ use super::sign_in::{Case, Stop, disabled, together};
 use super::{LinkShown, PendingLink, ProviderFinished, ProviderRefused, UnlinkError};
 use crate::identity_cache::Subject;
 use crate::oidc::{Fault, TRY_AGAIN};
-use crate::ports::{AccountChange, Digest, OneTimeKind, ProviderLink, ProviderSessions, StoreError, StoreResult};
+use crate::ports::{
+    AccountChange, Digest, OneTimeKind, ProviderLink, ProviderSessions, StoreError, StoreResult,
+};
 use crate::{Actor, Authn, keyring};
 
 impl Authn {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use vestibule_core::settings::provider::spec::{ProviderSpec, SpecProblem};
-use vestibule_core::settings::provider::{
-    Provider, ProviderKind, ProviderOrigin, ProviderPlace,
-};
+use vestibule_core::settings::provider::{Provider, ProviderKind, ProviderOrigin, ProviderPlace};
 use vestibule_core::time::UnixMillis;
 
 use super::registry::context;
@@ -266,7 +264,13 @@ impl Authn {
 fn keep_secret(had: &ProviderSpec, new: &mut ProviderSpec) -> Result<(), ProviderChangeError> {
     let place = |spec: &ProviderSpec| {
         let kind = spec.kind.clone().filter(|kind| kind != "oidc");
-        (kind, spec.issuer.clone(), spec.discovery_url.clone(), spec.base_url.clone(), spec.slug.clone())
+        (
+            kind,
+            spec.issuer.clone(),
+            spec.discovery_url.clone(),
+            spec.base_url.clone(),
+            spec.slug.clone(),
+        )
     };
     if had.client_secret.is_some() && place(had) != place(new) {
         return Err(ProviderChangeError::Bad(vec![SpecProblem {

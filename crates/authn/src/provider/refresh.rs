@@ -240,12 +240,13 @@ impl Authn {
             (None, Some(said)) => (said, None),
             (None, None) => return Ok(None),
         };
-        let mut person = match person::read(&remote.config, &metadata.issuer, &first, second.as_ref()) {
-            Ok(person) => same_person(kept, person)?,
-            // A refreshed answer may say less; what is not said stays.
-            Err(fault) if fault.reason.starts_with("claim_missing") => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
+        let mut person =
+            match person::read(&remote.config, &metadata.issuer, &first, second.as_ref()) {
+                Ok(person) => same_person(kept, person)?,
+                // A refreshed answer may say less; what is not said stays.
+                Err(fault) if fault.reason.starts_with("claim_missing") => return Ok(None),
+                Err(fault) => return Err(fault),
+            };
         // Groups that the ID token alone told at the sign-in are not gone because none came now.
         let path = &remote.config.claims.groups;
         let is_told = [Some(&first), second.as_ref()]
