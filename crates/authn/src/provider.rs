@@ -31,7 +31,7 @@ pub(crate) use self::registry::Registry;
 pub struct ProviderButton {
     /// Stands in `/api/v1/auth/login/<id>`.
     pub id: Arc<str>,
-    /// "Sign in with <label>".
+    /// `Sign in with …`.
     pub label: String,
     /// It did not answer when it was asked last.
     pub is_down: bool,
@@ -158,7 +158,7 @@ pub enum ProviderRefused {
         advice: &'static str,
     },
     /// 403 `LINK_REFUSED`. `pending`: after the full sign-in to the account one confirmation
-    /// joins ([`Authn::pending_link`]).
+    /// joins ([`crate::Authn::pending_link`]).
     #[error("the identity is not joined to the account by itself")]
     LinkRefused {
         /// Why: `administrator`, `email_unverified`, `in_use`, `never`.

@@ -21,7 +21,7 @@ pub struct Provider {
     pub client_id: String,
     /// `None`: a public client; then `pkce` is true.
     pub client_secret: Option<Secret>,
-    /// Button text: "Sign in with <label>".
+    /// Button text: `Sign in with …`.
     pub label: String,
     /// What is asked for, in order, without duplicates.
     pub scopes: Vec<String>,
