@@ -177,6 +177,23 @@ pub enum ProviderRefused {
     Store(#[from] StoreError),
 }
 
+/// A sign-in at a provider that came back and ended without one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct ProviderStopped {
+    /// Why.
+    pub why: ProviderRefused,
+    /// Where the person wanted to go; empty where the answer belongs to no sign-in of this
+    /// browser.
+    pub rd: String,
+}
+
+impl From<StoreError> for ProviderStopped {
+    fn from(error: StoreError) -> Self {
+        Self { why: error.into(), rd: String::new() }
+    }
+}
+
 /// An identity that waits for its owner's sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingLink {

@@ -13,7 +13,7 @@ use vestibule_core::time::UnixMillis;
 
 use super::{
     ProviderCallback, ProviderFinished, ProviderPurpose, ProviderRefused, ProviderStart,
-    ProviderStarted,
+    ProviderStarted, ProviderStopped,
 };
 use crate::jose;
 use crate::keyring::{self, sha256};
@@ -173,19 +173,24 @@ impl Authn {
         callback: ProviderCallback,
         actor: &Actor,
         now: UnixMillis,
-    ) -> Result<ProviderFinished, ProviderRefused> {
+    ) -> Result<ProviderFinished, ProviderStopped> {
         let (this, actor) = (self.clone(), actor.clone());
         self.on_service(async move {
             this.tick(now);
-            let remote =
-                this.usable_provider(&callback.provider).ok_or(ProviderRefused::NotConfigured)?;
-            match this.finish_at(&remote, &callback, &actor, now).await {
-                Ok(finished) => {
-                    remote.note_success();
-                    Ok(finished)
-                }
-                Err(stop) => Err(this.stopped(&remote, stop, &actor, now)),
-            }
+            let remote = this.usable_provider(&callback.provider).ok_or(ProviderStopped {
+                why: ProviderRefused::NotConfigured,
+                rd: String::new(),
+            })?;
+            let stopped = |stop: Stop, rd: &str| ProviderStopped {
+                why: this.stopped(&remote, stop, &actor, now),
+                rd: rd.to_owned(),
+            };
+            let flow = this.take_flow(&callback, now).await.map_err(|stop| stopped(stop, ""))?;
+            let rd = flow.rd.clone();
+            let finished = this.finish_at(&remote, &callback, flow, &actor, now).await;
+            let finished = finished.map_err(|stop| stopped(stop, &rd))?;
+            remote.note_success();
+            Ok(finished)
         })
         .await
     }
@@ -194,10 +199,10 @@ impl Authn {
         &self,
         remote: &RemoteProvider,
         callback: &ProviderCallback,
+        flow: Flow,
         actor: &Actor,
         now: UnixMillis,
     ) -> Result<ProviderFinished, Stop> {
-        let flow = self.take_flow(callback, now).await?;
         if flow.provider != callback.provider {
             return Err(fault("state_of_another_provider", TRY_AGAIN).into());
         }

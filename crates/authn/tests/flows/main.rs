@@ -13,6 +13,8 @@ mod house;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod memory;

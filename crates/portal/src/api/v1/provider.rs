@@ -79,7 +79,7 @@ pub(crate) async fn callback(
     let finished = visit.authn().finish_provider_sign_in(callback, &visit.actor(), visit.now).await;
     match finished {
         Ok(finished) => Ok(arrive(&visit, finished).await),
-        Err(refused) => Ok(pages::provider::refused(&visit, &id, refused, "")),
+        Err(stopped) => Ok(pages::provider::refused(&visit, &id, stopped.why, &stopped.rd)),
     }
 }
 
