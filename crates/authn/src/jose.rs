@@ -266,6 +266,15 @@ pub(crate) fn text<'a>(claims: &'a Object, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
+/// `sub`: a text of 1 to 255 characters.
+pub(crate) fn subject(claims: &Object) -> Result<&str, Bad> {
+    let sub = claims.get("sub").ok_or(Bad("claim_missing_sub"))?;
+    let good = |sub: &&str| {
+        !sub.is_empty() && sub.chars().count() <= 255 && !sub.chars().any(char::is_control)
+    };
+    sub.as_str().filter(good).ok_or(Bad("claim_sub"))
+}
+
 /// A point in time (RFC 7519, NumericDate): a whole number, where there is one. What is none,
 /// or no honest one, is an error, never an absent claim. The RFC allows fractions; no issuer
 /// writes them, and SECURITY.md F8 refuses them.

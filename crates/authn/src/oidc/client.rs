@@ -50,14 +50,25 @@ type Client = openidconnect::Client<
     EndpointNotSet,
 >;
 
+/// Life of an access token of which none is told.
+const UNTOLD_LIFE: Duration = Duration::from_secs(900);
+
 /// What the token endpoint issued.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     pub(crate) access_token: Secret,
     pub(crate) id_token: Option<Secret>,
     pub(crate) refresh_token: Option<Secret>,
-    /// Life of the access token.
-    pub(crate) expires_in: Option<Duration>,
+    /// What the provider says of the access token's life.
+    expires_in: Option<Duration>,
+}
+
+impl Tokens {
+    /// Life of the access token, also where the provider does not tell it (it is only
+    /// recommended to, RFC 6749, 5.1).
+    pub(crate) fn life(&self) -> Duration {
+        self.expires_in.unwrap_or(UNTOLD_LIFE)
+    }
 }
 
 /// How strongly a sign-in is asked for.

@@ -7,7 +7,7 @@ use vestibule_core::account::canonical_email;
 use vestibule_core::secret::Secret;
 use vestibule_core::settings::provider::Provider;
 
-use super::metadata::{Metadata, origin};
+use super::metadata::origin;
 use super::person::{self, Person};
 use super::{Fault, PROVIDER_DOWN, TELL_ADMIN};
 use crate::fetch::{Fetch, is_json};
@@ -15,24 +15,6 @@ use crate::fetch::{Fetch, is_json};
 /// Pages of a list that are read.
 const MOST_PAGES: usize = 20;
 const NOT_FOUND: &str = "userinfo_not_found";
-
-/// Where GitHub's endpoints are.
-pub(crate) fn metadata(base: &str) -> Metadata {
-    Metadata {
-        issuer: base.to_owned(),
-        authorization_endpoint: format!("{base}/login/oauth/authorize"),
-        token_endpoint: format!("{base}/login/oauth/access_token"),
-        jwks_uri: None,
-        userinfo_endpoint: None,
-        end_session_endpoint: None,
-        token_auth_methods: vec!["client_secret_post".to_owned()],
-        id_token_algorithms: Vec::new(),
-        pkce_methods: vec!["S256".to_owned()],
-        tells_iss: false,
-        backchannel_logout: false,
-        clock_ahead_secs: None,
-    }
-}
 
 /// The REST API of github.com has a host of its own, that of a server of one's own a path.
 fn api(base: &str) -> String {

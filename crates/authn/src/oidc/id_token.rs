@@ -50,7 +50,7 @@ pub(crate) async fn verify(
     let claims = signed(fetch, provider, metadata, read, now).await?;
     check_issuer_and_audience(&claims, metadata, &provider.config.client_id)?;
     jose::check_times(&claims, true, now).map_err(|bad| skewed(bad, &claims, now))?;
-    subject(&claims)?;
+    jose::subject(&claims)?;
     if let Some(nonce) = expected.nonce {
         let said = claims.get("nonce").ok_or(Bad("claim_missing_nonce"))?;
         let said = said.as_str().unwrap_or_default();
@@ -165,15 +165,6 @@ fn check_issuer_and_audience(
         Some(azp) if azp.as_str() != Some(client_id) => Err(Bad("azp_mismatch")),
         _ => Ok(()),
     }
-}
-
-/// `sub`: a text of 1 to 255 characters.
-pub(crate) fn subject(claims: &Object) -> Result<&str, Bad> {
-    let sub = claims.get("sub").ok_or(Bad("claim_missing_sub"))?;
-    let good = |sub: &&str| {
-        !sub.is_empty() && sub.chars().count() <= 255 && !sub.chars().any(char::is_control)
-    };
-    sub.as_str().filter(good).ok_or(Bad("claim_sub"))
 }
 
 /// `at_hash`, `c_hash`: the left half of the hash, in the strength of the signature's.

@@ -53,7 +53,7 @@ pub(crate) async fn discover(
     now: vestibule_core::time::UnixMillis,
 ) -> Result<Metadata, Fault> {
     let url = match (&provider.place, url(&provider.place)) {
-        (ProviderPlace::Github(base), _) => return Ok(super::github::metadata(base)),
+        (ProviderPlace::Github(base), _) => return Ok(of_github(base)),
         (_, Some(url)) => url,
         (_, None) => return Err(Fault::new("discovery_url", "", TELL_ADMIN)),
     };
@@ -75,6 +75,24 @@ pub(crate) async fn discover(
     check_issuer(&provider.place, &metadata.issuer)?;
     check_endpoints(&metadata, development)?;
     Ok(metadata)
+}
+
+/// GitHub has no discovery: its endpoints stand in its documentation.
+fn of_github(base: &str) -> Metadata {
+    Metadata {
+        issuer: base.to_owned(),
+        authorization_endpoint: format!("{base}/login/oauth/authorize"),
+        token_endpoint: format!("{base}/login/oauth/access_token"),
+        jwks_uri: None,
+        userinfo_endpoint: None,
+        end_session_endpoint: None,
+        token_auth_methods: vec!["client_secret_post".to_owned()],
+        id_token_algorithms: Vec::new(),
+        pkce_methods: vec!["S256".to_owned()],
+        tells_iss: false,
+        backchannel_logout: false,
+        clock_ahead_secs: None,
+    }
 }
 
 fn fault(step: &str, word: &'static str, detail: &str) -> Fault {

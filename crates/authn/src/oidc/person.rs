@@ -8,7 +8,6 @@ use vestibule_core::group::Group;
 use vestibule_core::settings::provider::{MfaFrom, Provider, ProviderKind};
 use vestibule_core::time::UnixMillis;
 
-use super::id_token;
 use super::{Fault, TELL_ADMIN};
 use crate::jose::{self, Object};
 
@@ -47,7 +46,7 @@ pub(crate) fn read(
     userinfo: Option<&Object>,
 ) -> Result<Person, Fault> {
     let claims = &provider.claims;
-    let sub = id_token::subject(id_token)?;
+    let sub = jose::subject(id_token)?;
     let find = |path: &str| {
         jose::at(id_token, path).or_else(|| userinfo.and_then(|said| jose::at(said, path)))
     };

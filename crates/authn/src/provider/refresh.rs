@@ -30,9 +30,6 @@ use crate::{Actor, Authn};
 /// A provider that does not answer is asked again after this long, and up to half as long
 /// again, so that not all sessions come at once.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Life of an access token whose end the provider does not tell (it is only recommended to,
-/// RFC 6749, 5.1).
-pub(super) const UNTOLD_LIFE: Duration = Duration::from_secs(900);
 
 /// Sessions whose tokens a request found ended. Each is renewed by one task at a time: a
 /// refresh token shown twice is taken for stolen.
@@ -114,7 +111,7 @@ impl Authn {
         };
         // Kept before anything else is asked: the old refresh token may be worth nothing now, and
         // showing it again would be taken for theft.
-        let ends = tokens.expires_in.unwrap_or(UNTOLD_LIFE);
+        let life = tokens.life();
         let fresh = ProviderSession {
             access_token: tokens.access_token.clone(),
             refresh_token: tokens.refresh_token.clone().or_else(|| kept.refresh_token.clone()),
@@ -128,7 +125,7 @@ impl Authn {
             Ok(person) => {
                 let whole = ProviderSession {
                     id_token: tokens.id_token.or_else(|| fresh.id_token.clone()),
-                    refresh_at: Some(now.plus(ends)),
+                    refresh_at: Some(now.plus(life)),
                     ..fresh.clone()
                 };
                 if !self.replace(session, &fresh, whole).await? {
@@ -220,7 +217,7 @@ impl Authn {
                 let token = token.expose_secret();
                 let claims =
                     id_token::verify(&self.fetch, remote, metadata, token, &expected, now).await?;
-                if id_token::subject(&claims)? != kept.sub {
+                if jose::subject(&claims)? != kept.sub {
                     return Err(Fault::new("refresh_sub_mismatch", "", TELL_ADMIN));
                 }
                 Some(claims)

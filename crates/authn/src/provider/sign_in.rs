@@ -286,7 +286,7 @@ impl Authn {
         let claims = id_token::verify(&self.fetch, remote, metadata, token, expected, now).await?;
         let said = match &metadata.userinfo_endpoint {
             Some(url) => {
-                let sub = id_token::subject(&claims)?;
+                let sub = jose::subject(&claims)?;
                 Some(userinfo::ask(&self.fetch, url, &tokens.access_token, sub).await?)
             }
             None => None,
@@ -430,8 +430,7 @@ pub(super) fn provider_session(
     tokens: &Tokens,
     now: UnixMillis,
 ) -> ProviderSession {
-    let life = tokens.expires_in.unwrap_or(super::refresh::UNTOLD_LIFE);
-    let ends = Some(life).filter(|_| tokens.refresh_token.is_some());
+    let ends = Some(tokens.life()).filter(|_| tokens.refresh_token.is_some());
     ProviderSession {
         provider: remote.config.id.to_string(),
         issuer: person.issuer.clone(),
