@@ -251,6 +251,7 @@ fn seed_004_68_a_second_factor_there_counts_where_the_provider_is_trusted_with_i
         ("amr", &by_amr, json!(["pwd", "mfa"]), json!(null), true),
         ("amr", &by_amr, json!(["pwd", "otp"]), json!(null), true),
         ("amr", &by_amr, json!(["pwd"]), json!(null), false),
+        ("amr", &by_amr, json!("mfa"), json!(null), false),
         ("amr", &by_amr, json!(null), json!("gold"), false),
         ("acr", &by_acr, json!(null), json!("gold"), true),
         ("acr", &by_acr, json!(["mfa"]), json!("silver"), false),

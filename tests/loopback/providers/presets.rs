@@ -212,6 +212,7 @@ fn seed_000_31_github_is_a_kind_of_its_own() {
     let scopes: Vec<&str> = asked.get("scope").unwrap().split(' ').collect();
     assert!(scopes.contains(&"user:email") && !scopes.contains(&"openid"), "{scopes:?}");
     assert!(asked.get("state").is_some_and(|state| state.len() >= 22));
+    assert_eq!(asked.get("nonce"), None, "no OpenID Connect");
 
     // The login may be given to somebody else; the number may not.
     user.login = "renamed".to_owned();
