@@ -207,8 +207,16 @@ impl Authn {
             }
             _ => CreateCondition::Always,
         };
+        let closes_setup =
+            auth.first_user == FirstUser::Setup && self.store.count_accounts().await? == 0;
         let link = ProviderLink { role: person.role, ..new_link(case, id) };
         let account = self.store.create_linked_account(new, when, link).await?;
+        if closes_setup && account.role != Role::Admin {
+            tracing::warn!(
+                "somebody signed in at a provider before there was an administrator, and /setup is closed now; make one on the command line: vestibule user role {} admin",
+                account.id
+            );
+        }
         self.cache.something_new();
         let actor = Actor { id: account.id.to_string(), ..case.actor.clone() };
         let detail = format!("method=provider provider={} status={}", config.id, account.status);
