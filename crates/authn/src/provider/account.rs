@@ -81,11 +81,12 @@ impl Authn {
     /// An account with this address exists: the identity may be joined to it.
     async fn join(&self, case: &Case<'_>, account: Account) -> Result<Account, Stop> {
         let person = &case.person;
-        if account.effective_status() == Status::Disabled {
-            return Err(disabled());
-        }
+        // First, so that nobody learns about an account by an address that is not theirs.
         if !person.email_verified {
             return Err(self.not_joined(case, &account, "email_unverified", false).await?);
+        }
+        if account.effective_status() == Status::Disabled {
+            return Err(disabled());
         }
         let is_signed_in = case.callback.account == Some(account.id);
         match self.settings().auth.link_verified_email {
