@@ -97,6 +97,14 @@ pub(crate) fn page(visit: &Visit, status: StatusCode, template: &impl Template) 
     response
 }
 
+/// A page with a form: as it is first shown, or again with what was wrong.
+pub(crate) fn form(visit: &Visit, problem: Option<&Problem>, template: &impl Template) -> Response {
+    match problem {
+        Some(problem) => refused(visit, problem, template),
+        None => page(visit, StatusCode::OK, template),
+    }
+}
+
 /// A form shown again with what was wrong: the problem's status and headers on a page.
 pub(crate) fn refused(visit: &Visit, problem: &Problem, template: &impl Template) -> Response {
     refused_headers(page(visit, problem.status(), template), problem)

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
 
 use vestibule_authn::api_key::{KeyChange, NewKey};
 use vestibule_authn::ports::ApiKeyRecord;
@@ -177,8 +176,5 @@ async fn render(
         notice: shown.notice,
         error: problem.map(Problem::sentence),
     };
-    Ok(match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    })
+    Ok(view::form(visit, problem, &page))
 }

@@ -248,10 +248,7 @@ impl Form<'_> {
             notice: self.notice,
             error: problem.map(Problem::sentence),
         };
-        let mut response = match problem {
-            Some(problem) => view::refused(visit, problem, &page),
-            None => view::page(visit, StatusCode::OK, &page),
-        };
+        let mut response = view::form(visit, problem, &page);
         response.extensions_mut().insert(form_targets(visit, rd));
         Ok(response)
     }

@@ -246,10 +246,7 @@ async fn overview(
         notice,
         error: problem.map(|problem| problem.sentence().to_owned()),
     };
-    let mut response = match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    };
+    let mut response = view::form(visit, problem, &page);
     response.extensions_mut().insert(link_targets(visit));
     Ok(response)
 }
@@ -277,10 +274,7 @@ fn password_form(visit: &Visit, account: &Account, problem: Option<&Problem>) ->
         rules: password_rules(visit),
         error: problem.map(Problem::sentence),
     };
-    match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    }
+    view::form(visit, problem, &page)
 }
 
 /// What a new password must be, in one sentence.

@@ -147,10 +147,7 @@ fn oauth_form(
         report,
         error: problem.as_ref().map(|problem| problem.sentence().to_owned()),
     };
-    let mut response = match &problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    };
+    let mut response = view::form(visit, problem.as_ref(), &page);
     response.extensions_mut().insert(Script(copy_js));
     response
 }
@@ -216,8 +213,5 @@ fn form(
         rules: super::settings::password_rules(visit),
         error: problem.map(Problem::sentence),
     };
-    match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    }
+    view::form(visit, problem, &page)
 }

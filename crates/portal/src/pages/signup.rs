@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
 
 use vestibule_core::secret::Secret;
 
@@ -65,10 +64,7 @@ fn form(visit: &Visit, rd: &str, email: &str, name: &str, problem: Option<&Probl
         needs_approval: visit.settings.auth.approval,
         error: problem.map(Problem::sentence),
     };
-    let mut response = match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    };
+    let mut response = view::form(visit, problem, &page);
     response.extensions_mut().insert(super::login::form_targets(visit, rd));
     response
 }

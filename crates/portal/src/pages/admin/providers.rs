@@ -4,7 +4,6 @@
 
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
 
 use vestibule_authn::provider::{ProviderChangeError, ProviderShown, ProviderStatus};
 use vestibule_core::settings::auth::Mode;
@@ -173,10 +172,7 @@ impl Shown {
             notice: self.notice,
             error: problem.as_ref().map(|problem| problem.sentence().to_owned()),
         };
-        let mut response = match &problem {
-            Some(problem) => view::refused(visit, problem, &page),
-            None => view::page(visit, StatusCode::OK, &page),
-        };
+        let mut response = view::form(visit, problem.as_ref(), &page);
         response.extensions_mut().insert(Script(copy_js));
         response
     }

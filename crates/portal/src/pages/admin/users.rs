@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::response::Response;
-use http::StatusCode;
 
 use vestibule_core::account::{Account, Role, Status};
 use vestibule_core::id::AccountId;
@@ -113,8 +112,5 @@ async fn render(
         notice,
         error: problem.map(Problem::sentence),
     };
-    Ok(match problem {
-        Some(problem) => view::refused(visit, problem, &page),
-        None => view::page(visit, StatusCode::OK, &page),
-    })
+    Ok(view::form(visit, problem, &page))
 }
