@@ -524,7 +524,9 @@ fn rfc_9728_the_document_is_told_to_anybody_before_any_rule() {
     let preflight = client.send(&preflight).expect(204);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("*"));
-    assert_eq!(client.send(&Request::new("POST", METADATA)).status, 405);
+    let post = client.send(&Request::new("POST", METADATA)).expect(405);
+    assert_eq!(post.header("allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(post.header("x-vestibule"), Some("METHOD_NOT_ALLOWED"));
     assert_eq!(app.count(), 0);
     // A bad credential is no reason to hide it.
     let bad = Request::get(METADATA).header("Authorization", "Bearer vst_nonsense");

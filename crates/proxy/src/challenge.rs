@@ -261,14 +261,42 @@ pub(crate) fn answer_auth_request(refusal: &Refusal, asked: &Asked<'_>) -> Respo
     response
 }
 
-/// A refusal below the policy that has no code of its own: 417, 431.
-pub(crate) fn bare(status: StatusCode, code: &'static str) -> Response<OutBody> {
+/// More header fields than are read (RFC 6585, 5).
+pub(crate) fn too_many_fields() -> Response<OutBody> {
+    closing(bare(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "TOO_MANY_FIELDS"))
+}
+
+/// An `Expect` other than `100-continue` (RFC 9110, 10.1.1).
+pub(crate) fn expectation_failed() -> Response<OutBody> {
+    closing(bare(StatusCode::EXPECTATION_FAILED, "EXPECTATION_FAILED"))
+}
+
+/// A method that a document of our own does not take, and those it does.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<OutBody> {
+    let mut response = bare(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed.as_str());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// An answer that is in its header fields alone.
+pub(crate) fn no_content() -> Response<OutBody> {
+    let mut response = Response::new(OutBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A refusal without a body.
+fn bare(status: StatusCode, code: &'static str) -> Response<OutBody> {
     let mut response = Response::new(OutBody::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_VESTIBULE, HeaderValue::from_static(code));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn closing(mut response: Response<OutBody>) -> Response<OutBody> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -98,12 +98,12 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Response<OutBody> {
     if request.headers().len() > MAX_FIELDS {
-        return challenge::bare(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "TOO_MANY_FIELDS");
+        return challenge::too_many_fields();
     }
     if let Some(expect) = request.headers().get(header::EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
-        return challenge::bare(StatusCode::EXPECTATION_FAILED, "EXPECTATION_FAILED");
+        return challenge::expectation_failed();
     }
     if !facts::length_is_plain(request.headers()) {
         return refuse(snapshot, exchange, &reader(&request), None, &Refusal::malformed());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, header};
 use vestibule_core::credential::CredentialKind;
 use vestibule_core::host::Host;
 use vestibule_core::policy::AccessTable;
@@ -14,6 +14,7 @@ use vestibule_core::route::Route;
 use vestibule_core::settings::Settings;
 
 use crate::body::OutBody;
+use crate::challenge;
 use crate::snapshot::access_tables;
 
 /// Where the document is, on every host that has one.
@@ -91,20 +92,10 @@ impl Resource {
     pub(crate) fn answer(&self, method: &Method, origin: &str) -> Response<OutBody> {
         let mut response = match *method {
             Method::GET | Method::HEAD => self.document(origin),
-            Method::OPTIONS => empty(StatusCode::NO_CONTENT),
-            _ => empty(StatusCode::METHOD_NOT_ALLOWED),
+            Method::OPTIONS => preflight(),
+            _ => return challenge::method_not_allowed("GET, HEAD, OPTIONS"),
         };
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            set(response.headers_mut(), header::ALLOW, "GET, HEAD, OPTIONS");
-            return response;
-        }
-        let headers = response.headers_mut();
-        set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-        if *method == Method::OPTIONS {
-            set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD");
-            set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "*");
-            set(headers, header::ACCESS_CONTROL_MAX_AGE, "3600");
-        }
+        set(response.headers_mut(), header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
         response
     }
 
@@ -141,9 +132,13 @@ pub(crate) fn issuers(table: &AccessTable) -> impl Iterator<Item = &Arc<str>> {
     })
 }
 
-fn empty(status: StatusCode) -> Response<OutBody> {
-    let mut response = Response::new(OutBody::empty());
-    *response.status_mut() = status;
+/// Any page may ask with any header field (Fetch, CORS-preflight fetch).
+fn preflight() -> Response<OutBody> {
+    let mut response = challenge::no_content();
+    let headers = response.headers_mut();
+    set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD");
+    set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, "*");
+    set(headers, header::ACCESS_CONTROL_MAX_AGE, "3600");
     response
 }
 
